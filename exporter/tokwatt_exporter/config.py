@@ -1,0 +1,294 @@
+"""Every setting, once: the flag, the environment variable and the TOML key are one word, `web.listen-address`.
+
+Flags win over `TOKWATT_WEB_LISTEN_ADDRESS`, which wins over `[web] listen-address = …` in the file, which wins over
+the default. A value that cannot be read is a `UsageError` that names where it came from.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import platformdirs
+
+from tokwatt_exporter import parse
+from tokwatt_exporter.collectors.registry import NAMES
+from tokwatt_exporter.errors import UsageError
+
+#: One port for the whole product; claimed once, never incremented on conflict: it is part of `instance`.
+DEFAULT_PORT = 10021
+
+
+def option(
+    key: str, convert: Callable[[Any], Any], default: Any, help: str, *, many: bool = False, secret: bool = False,
+    metavar: str = "TEXT",
+) -> Any:  # fmt: skip
+    """A setting: its dotted key, the function that reads it, its default as a user would write it, and its help."""
+    data = {
+        "key": key, "convert": convert, "help": help, "many": many, "secret": secret, "metavar": metavar,
+        "default": default,
+    }  # fmt: skip
+    return field(metadata=data)
+
+
+def default_data_dir() -> Path:
+    """Where the history lives: root's daemons share `/var/lib/tokwatt`, users have their own."""
+    if os.environ.get("STATE_DIRECTORY"):
+        return Path(os.environ["STATE_DIRECTORY"].split(":")[0])
+    return platformdirs.user_data_path("tokwatt", appauthor=False)
+
+
+def default_config_file() -> Path:
+    """The file that is read when it exists and `--config.file` is not given."""
+    return platformdirs.user_config_path("tokwatt", appauthor=False) / "tokwatt.toml"
+
+
+class EngineConfig(NamedTuple):
+    """One `[[engine]]` table: an engine the user named, which wins over any guess."""
+
+    url: str
+    name: str | None = None
+    kind: str | None = None
+    api_key_file: Path | None = None
+    allow_insecure: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The effective settings; durations in seconds."""
+
+    data_dir: Path = option("data-dir", parse.path, default_data_dir, "Where the history is kept.", metavar="DIR")
+    sample_interval: float = option(
+        "sample-interval", parse.duration, "5s", "Time between two samples.", metavar="DURATION"
+    )
+    web_listen_address: tuple[parse.Address, ...] = option(
+        "web.listen-address", parse.address, (f"127.0.0.1:{DEFAULT_PORT}",), "Address to listen on; repeatable.",
+        many=True, metavar="HOST:PORT",
+    )  # fmt: skip
+    web_config_file: Path | None = option(
+        "web.config.file", parse.optional_path, None, "TLS and authentication, in the exporter-toolkit's YAML.",
+        metavar="FILE",
+    )  # fmt: skip
+    web_bearer_token_file: Path | None = option(
+        "web.bearer-token-file", parse.optional_path, None, "File with the bearer token that requests must carry.",
+        metavar="FILE",
+    )  # fmt: skip
+    web_telemetry_path: str = option(
+        "web.telemetry-path", parse.url_path, "/metrics", "Path of the metrics.", metavar="PATH"
+    )
+    web_allowed_host: tuple[str, ...] = option(
+        "web.allowed-host", str, (), "Further name clients may use for this machine in Host; repeatable.", many=True,
+        metavar="NAME",
+    )  # fmt: skip
+    history_enabled: bool = option("history.enabled", parse.boolean, True, "Keep samples in DuckDB.", metavar="BOOL")
+    history_flush_interval: float | None = option(
+        "history.flush-interval", parse.optional_duration, None,
+        "Time between two commits to DuckDB; the journal holds the rest. Default: 12 samples, at most 60s.",
+        metavar="DURATION",
+    )  # fmt: skip
+    otlp_endpoint: str | None = option(
+        "otlp.endpoint", parse.optional_url, None,
+        "URL that gets metrics by OTLP/HTTP, used as given. Off unless set; OTEL_EXPORTER_OTLP_* are read too.",
+        metavar="URL",
+    )  # fmt: skip
+    otlp_headers: tuple[str, ...] = option(
+        "otlp.header", parse.header, (), "Header NAME=VALUE sent with each push; repeatable.", many=True, secret=True,
+        metavar="NAME=VALUE",
+    )  # fmt: skip
+    otlp_interval: float = option(
+        "otlp.interval", parse.duration, "15s", "Time between two pushes.", metavar="DURATION"
+    )
+    otlp_max_backfill: float = option(
+        "otlp.max-backfill", parse.duration, "6h", "How far back missed samples are sent after an outage.",
+        metavar="DURATION",
+    )  # fmt: skip
+    discovery_enabled: bool = option(
+        "discovery.enabled", parse.boolean, True, "Look for engines on loopback.", metavar="BOOL"
+    )
+    discovery_interval: float = option(
+        "discovery.interval", parse.duration, "15s", "Time between two looks for engines.", metavar="DURATION"
+    )
+    discovery_forget_after: float = option(
+        "discovery.forget-after", parse.duration, "1h", "When an engine that is down is forgotten.", metavar="DURATION"
+    )
+    log_level: str = option(
+        "log.level", parse.choice("debug", "info", "warning", "error"), "info", "debug, info, warning or error.",
+        metavar="LEVEL",
+    )  # fmt: skip
+    log_format: str = option("log.format", parse.choice("text", "json"), "text", "text or json.", metavar="FORMAT")
+    engines: tuple[EngineConfig, ...] = ()
+    collectors: Mapping[str, bool] = field(default_factory=dict)
+    #: Where each value came from, by key: `default`, `file …`, `environment …` or `flag …`.
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def collector_enabled(self, name: str, default: bool) -> bool:
+        """Whether `--collector.NAME` or the registry's default wants it."""
+        return self.collectors.get(name, default)
+
+    @property
+    def flush_interval(self) -> float:
+        """Seconds between two commits to DuckDB."""
+        return self.history_flush_interval or min(12 * self.sample_interval, 60.0)
+
+    @property
+    def instance(self) -> str:
+        """`host:port` as a scrape would say it; stable over restarts."""
+        return f"{os.uname().nodename}:{self.web_listen_address[0].port}"
+
+
+def options() -> list[Field[Any]]:
+    """The fields of `Config` that are flags, in order; `field.metadata` says everything about each."""
+    return [f for f in fields(Config) if f.metadata]
+
+
+def load(
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    file: Path | None = None,
+) -> Config:
+    """The effective configuration. `flags` are by dotted key and hold only what was given."""
+    flags = flags or {}
+    path = file or _path_from(environ) or default_config_file()
+    tables = read_file(path, must_exist=file is not None or bool(_path_from(environ)))
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for f in options():
+        key = f.metadata["key"]
+        raw, source = _pick(key, flags, environ, tables, path)
+        values[f.name] = _convert(f, f.metadata["default"] if source == "default" else raw, source)
+        sources[key] = source
+    collectors = _collectors(flags, environ, tables, path, sources)
+    engines = tuple(_engine(table, path) for table in tables.get("engine", []))
+    return Config(**values, collectors=collectors, engines=engines, sources=sources)
+
+
+def variable(key: str) -> str:
+    """The environment variable of a key: `web.listen-address` → `TOKWATT_WEB_LISTEN_ADDRESS`."""
+    return "TOKWATT_" + key.upper().replace(".", "_").replace("-", "_")
+
+
+def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
+    """The TOML file as nested tables, checked for unknown keys; empty where there is none and none is needed."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if must_exist:
+            raise UsageError(f"{path}: no such configuration file") from None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from None
+    _check_keys(tables, path)
+    return tables
+
+
+def _path_from(environ: Mapping[str, str]) -> Path | None:
+    given = environ.get(variable("config.file"))
+    return Path(given) if given else None
+
+
+def _check_keys(tables: Mapping[str, Any], path: Path) -> None:
+    known = {f.metadata["key"] for f in options()} | {f"collector.{name}" for name in NAMES}
+    for key, value in _flat(tables):
+        if key == "engine" and isinstance(value, list):
+            continue
+        if key not in known:
+            raise UsageError(f"{path}: unknown key {key}{_did_you_mean(key, known)}")
+
+
+def _did_you_mean(key: str, known: set[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(key, known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name}.")
+        else:
+            found.append((prefix + name, value))
+    return found
+
+
+def _pick(
+    key: str, flags: Mapping[str, Any], environ: Mapping[str, str], tables: Mapping[str, Any], path: Path
+) -> tuple[Any, str]:
+    if key in flags:
+        return flags[key], f"flag --{key}"
+    if (name := variable(key)) in environ:
+        return environ[name], f"environment {name}"
+    flat = dict(_flat(tables))
+    if key in flat:
+        return flat[key], f"file {path}"
+    return None, "default"
+
+
+def _convert(f: Field[Any], raw: Any, source: str) -> Any:
+    convert, key = f.metadata["convert"], f.metadata["key"]
+    if callable(raw):
+        raw = raw()
+    if raw is None:
+        return None
+    try:
+        if not f.metadata["many"]:
+            return convert(raw)
+        parts = raw.split(",") if isinstance(raw, str) else raw
+        if not isinstance(parts, list | tuple):
+            raise ValueError("must be a list")
+        return tuple(convert(part.strip() if isinstance(part, str) else part) for part in parts)
+    except ValueError as error:
+        where = "" if source == "default" else f" ({source})"
+        raise UsageError(f"{key}: {error}{where}") from None
+
+
+def _collectors(
+    flags: Mapping[str, Any], environ: Mapping[str, str], tables: Mapping[str, Any], path: Path,
+    sources: dict[str, str],
+) -> dict[str, bool]:  # fmt: skip
+    chosen: dict[str, bool] = {}
+    for name in NAMES:
+        key = f"collector.{name}"
+        raw, source = _pick(key, flags, environ, tables, path)
+        if source != "default":
+            try:
+                chosen[name] = parse.boolean(raw)
+            except ValueError as error:
+                raise UsageError(f"{key}: {error} ({source})") from None
+            sources[key] = source
+    return chosen
+
+
+def _engine(table: Any, path: Path) -> EngineConfig:
+    from tokwatt_exporter.engines.registry import KINDS
+
+    if not isinstance(table, Mapping) or "url" not in table:
+        raise UsageError(f"{path}: each [[engine]] needs a url")
+    if unknown := table.keys() - set(EngineConfig._fields) - {"api-key-file", "allow-insecure"}:
+        raise UsageError(f"{path}: [[engine]] has an unknown key {sorted(unknown)[0]}")
+    kind = table.get("kind")
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"{path}: [[engine]] kind {kind!r} is not one of {', '.join(KINDS)}")
+    try:
+        key_file = table.get("api-key-file")
+        return EngineConfig(
+            url=parse.engine_url(table["url"]),
+            name=parse.label(table["name"]) if "name" in table else None,
+            kind=kind,
+            api_key_file=parse.path(key_file) if key_file is not None else None,
+            allow_insecure=parse.boolean(table.get("allow-insecure", False)),
+        )
+    except ValueError as error:
+        raise UsageError(f"{path}: [[engine]] {error}") from None
+
+
+assert all(f.default is MISSING for f in options())

@@ -1,0 +1,99 @@
+"""What an engine adapter is. Exporter and benchmark use the same ones."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
+
+from tokwatt_exporter.snapshot import Reading
+
+
+class Answer(NamedTuple):
+    """One answer of an engine, read whole within the size limit. `headers` are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as JSON; `EngineError` where it is not."""
+        import json
+
+        from tokwatt_exporter.errors import EngineError
+
+        try:
+            return json.loads(self.body)
+        except ValueError as error:
+            raise EngineError(f"answered something that is not JSON ({error})") from None
+
+
+class Asker(Protocol):
+    """A hardened HTTP client bound to one engine's base URL. Every failure is an `EngineError` with one clear line."""
+
+    async def get(self, path: str) -> Answer:
+        """GET a path; any status is an answer."""
+        ...
+
+    async def post(self, path: str, body: Any) -> Answer:
+        """POST JSON to a path; any status is an answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as the engine reports it; what it does not report is None."""
+
+    name: str
+    #: loaded models are in memory; available ones are only listed; sleeping ones come back on the next request.
+    state: Literal["loaded", "loading", "sleeping", "available"]
+    quantization: str | None = None
+    format: str | None = None
+    memory_bytes: float | None = None
+    gpu_memory_bytes: float | None = None
+    context_tokens: float | None = None
+    expires: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What one look at an engine found. `readings` are its own counters under our names, labels included."""
+
+    version: str | None = None
+    models: tuple[Model, ...] = ()
+    readings: tuple[Reading, ...] = field(default=())
+
+
+class Generation(NamedTuple):
+    """A streaming request: where to POST what, and the dialect in which the answer comes."""
+
+    path: str
+    body: dict[str, Any]
+    dialect: Literal["openai", "ollama"]
+
+
+class Engine(ABC):
+    """One kind of engine: stateless, shared by all its instances."""
+
+    kind: ClassVar[str]
+    #: Ports it listens on by default; they are only hints where to look.
+    ports: ClassVar[tuple[int, ...]] = ()
+
+    @abstractmethod
+    async def recognise(self, ask: Asker) -> list[str] | None:
+        """Positive evidence, in words for the user, that this engine answers; None otherwise. Changes nothing in it."""
+
+    @abstractmethod
+    async def look(self, ask: Asker, name: str) -> State:
+        """Version, models and counters now; `name` is the `engine` label. Must not load, wake or keep a model."""
+
+    @abstractmethod
+    def generation(
+        self, model: str, messages: Iterable[Mapping[str, str]], max_tokens: int, **options: Any
+    ) -> Generation:
+        """A streaming chat request; `options` are `seed` and `temperature`."""
+
+    async def unload(self, ask: Asker, model: str) -> bool:
+        """Ask the engine to drop a model from memory; False where it has no way."""
+        return False

@@ -1,0 +1,1 @@
+"""Where snapshots go: Prometheus text, the history, OTLP."""

@@ -1,0 +1,1 @@
+"""The HTTP server: `/metrics`, health, named queries and the landing page."""
