@@ -124,6 +124,8 @@ class Config:
     collectors: Mapping[str, bool] = field(default_factory=dict)
     #: Where each value came from, by key: `default`, `file …`, `environment …` or `flag …`.
     sources: Mapping[str, str] = field(default_factory=dict)
+    #: The file that was read, as `sources` would say it.
+    file_source: str = "default"
 
     def collector_enabled(self, name: str, default: bool) -> bool:
         """Whether `--collector.NAME` or the registry's default wants it."""
@@ -163,7 +165,7 @@ def load(
         sources[key] = source
     collectors = _collectors(flags, environ, tables, path, sources)
     engines = tuple(_engine(table, path) for table in tables.get("engine", []))
-    return Config(**values, collectors=collectors, engines=engines, sources=sources)
+    return Config(**values, collectors=collectors, engines=engines, sources=sources, file_source=f"file {path}")
 
 
 def variable(key: str) -> str:

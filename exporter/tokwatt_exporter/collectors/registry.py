@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from tokwatt_exporter.collectors.base import Collector
 
-_HERE = "tokwatt_exporter.collectors."
+_PACKAGE = "tokwatt_exporter."
 
 
 class Entry(NamedTuple):
@@ -30,22 +30,24 @@ def _everywhere(path: str) -> dict[str, str]:
 
 
 REGISTRY: tuple[Entry, ...] = (
-    Entry("host", "identity of the machine and of this build", _everywhere("host:Host")),
-    Entry("cpu", "busy seconds, cores and clock", {"linux": "linux_cpu:LinuxCpu", "darwin": "psutil_cpu:PsutilCpu"}),
+    Entry("host", "identity of the machine and of this build", _everywhere("collectors.host:Host")),
+    Entry("cpu", "busy seconds, cores and clock", {"linux": "collectors.linux_cpu:LinuxCpu", "darwin": "collectors.psutil_cpu:PsutilCpu"}),
     Entry("memory", "memory by kind, swap and pressure",
-          {"linux": "linux_memory:LinuxMemory", "darwin": "psutil_memory:PsutilMemory"}),
-    Entry("temperature", "temperatures and their limits", {"linux": "linux_temperature:LinuxTemperature"}),
-    Entry("fan", "fan speeds", {"linux": "linux_fan:LinuxFan"}),
-    Entry("battery", "battery charge and power source", _everywhere("battery:Battery")),
-    Entry("power_mode", "power mode of the OS", {"linux": "linux_power_mode:LinuxPowerMode"}),
-    Entry("rapl", "energy of the CPU package and memory (RAPL)", {"linux": "linux_rapl:LinuxRapl"}),
-    Entry("nvidia", "NVIDIA GPUs through NVML", {"linux": "nvidia:Nvidia"}),
-    Entry("amdgpu", "AMD GPUs through sysfs", {"linux": "linux_amdgpu:LinuxAmdgpu"}),
-    Entry("process", "the exporter process itself", _everywhere("process:Process")),
+          {"linux": "collectors.linux_memory:LinuxMemory", "darwin": "collectors.psutil_memory:PsutilMemory"}),
+    Entry("temperature", "temperatures and their limits", {"linux": "collectors.linux_temperature:LinuxTemperature"}),
+    Entry("fan", "fan speeds", {"linux": "collectors.linux_fan:LinuxFan"}),
+    Entry("battery", "battery charge and power source", _everywhere("collectors.battery:Battery")),
+    Entry("power_mode", "power mode of the OS", {"linux": "collectors.linux_power_mode:LinuxPowerMode"}),
+    Entry("rapl", "energy of the CPU package and memory (RAPL)", {"linux": "collectors.linux_rapl:LinuxRapl"}),
+    Entry("nvidia", "NVIDIA GPUs through NVML", {"linux": "collectors.nvidia:Nvidia"}),
+    Entry("amdgpu", "AMD GPUs through sysfs", {"linux": "collectors.linux_amdgpu:LinuxAmdgpu"}),
+    Entry("process", "the exporter process itself", _everywhere("collectors.process:Process")),
+    Entry("engines", "LLM engines and their models", _everywhere("engines.monitor:EngineMonitor")),
+    Entry("benchmark", "latest benchmark results", _everywhere("collectors.benchmark:Benchmark")),
 )  # fmt: skip
 
-#: Names of every collector on any platform; `engines` and `benchmark` are built by the daemon, which they depend on.
-NAMES: tuple[str, ...] = (*(entry.name for entry in REGISTRY), "engines", "benchmark")
+#: Names of every collector on any platform.
+NAMES: tuple[str, ...] = tuple(entry.name for entry in REGISTRY)
 
 
 def build(enabled: Callable[[str, bool], bool], platform: str = sys.platform, **given: Any) -> list[Collector]:
@@ -62,5 +64,5 @@ def build(enabled: Callable[[str, bool], bool], platform: str = sys.platform, **
 
 def _load(path: str) -> type[Collector]:
     module, _, name = path.partition(":")
-    loaded: type[Collector] = getattr(importlib.import_module(_HERE + module), name)
+    loaded: type[Collector] = getattr(importlib.import_module(_PACKAGE + module), name)
     return loaded

@@ -1,0 +1,126 @@
+"""The commands of `tokwatt`. They parse, call and print; what they call is imported when they run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tokwatt_exporter import __version__
+from tokwatt_exporter.config import Config
+from tokwatt_exporter.flags import with_config
+from tokwatt_exporter.shell import print_json
+
+app = typer.Typer(
+    help="See what this machine and its LLM engines do: metrics, energy and tokens.",
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+)  # fmt: skip
+history = typer.Typer(help="Ask the history that the daemon keeps.", no_args_is_help=True)
+settings = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
+app.add_typer(history, name="history")
+app.add_typer(settings, name="config")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+DATA_DIR = "data-dir"
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """See what this machine and its LLM engines do: metrics, energy and tokens."""
+    if version:
+        typer.echo(f"tokwatt {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+@with_config(collectors=True)
+def run(config: Config) -> None:
+    """Run the exporter: sample, publish /metrics, keep history, push OTLP where an endpoint is set."""
+    from tokwatt_exporter.daemon import run_daemon
+
+    raise typer.Exit(run_daemon(config))
+
+
+@app.command()
+@with_config(DATA_DIR, collectors=True)
+def sample(config: Config, json: Json = False) -> None:
+    """Sample once (two readings, a second apart) and print every series."""
+    from tokwatt_exporter import show
+    from tokwatt_exporter.daemon import sample_once
+
+    snapshot = sample_once(config)
+    print_json(show.snapshot_json(snapshot)) if json else show.snapshot_table(snapshot)
+
+
+@app.command()
+@with_config(DATA_DIR)
+def engines(
+    config: Config,
+    url: Annotated[str | None, typer.Option(help="Look only at this base URL.", metavar="URL")] = None,
+    json: Json = False,
+) -> None:
+    """List the engines found on this machine, and why they were taken for what they are."""
+    from tokwatt_exporter import show
+    from tokwatt_exporter.engines import discovery
+
+    found = discovery.find_now(config, url)
+    print_json(discovery.as_json(found)) if json else show.engines_table(found)
+
+
+@history.command("info")
+@with_config(DATA_DIR)
+def history_info(config: Config, json: Json = False) -> None:
+    """Say what the history holds: file, size, series, samples, first and last time, what still waits."""
+    from tokwatt_exporter import show
+    from tokwatt_exporter.store.read import info
+
+    facts = info(config.data_dir)
+    print_json(facts) if json else show.facts_table(facts)
+
+
+@history.command("query")
+@with_config(DATA_DIR)
+def history_query(
+    config: Config,
+    metric: Annotated[str, typer.Option(help="Name of the metric, as on /metrics.", metavar="NAME")],
+    label: Annotated[list[str] | None, typer.Option(help="Only series with this label; repeatable.",
+                                                    metavar="NAME=VALUE")] = None,
+    since: Annotated[str, typer.Option(help="How far back, or an ISO time.", metavar="DURATION")] = "1h",
+    until: Annotated[str | None, typer.Option(help="How far back it ends, or an ISO time.", metavar="DURATION")] = None,
+    step: Annotated[str | None, typer.Option(help="One value a step: the last.", metavar="DURATION")] = None,
+    json: Json = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
+) -> None:  # fmt: skip
+    """Print the samples of a metric."""
+    from tokwatt_exporter import show
+    from tokwatt_exporter.errors import UsageError
+    from tokwatt_exporter.store.read import query
+
+    if json and csv:
+        raise UsageError("--json and --csv exclude each other")
+    given = {"metric": metric, "labels": label or [], "since": since, "until": until, "step": step}
+    rows = query(config.data_dir, "samples", {name: value for name, value in given.items() if value is not None})
+    if json:
+        print_json({"samples": rows})
+    else:
+        show.samples_csv(rows) if csv else show.samples_table(rows)
+
+
+@settings.command("show")
+@with_config(collectors=True)
+def config_show(config: Config, json: Json = False) -> None:
+    """Print every setting, where it came from, and no secret."""
+    from tokwatt_exporter import show
+
+    rows = show.settings_rows(config)
+    print_json({"settings": rows}) if json else show.settings_table(rows)
+
+
+@settings.command("check")
+@with_config(collectors=True)
+def config_check(config: Config) -> None:
+    """Check the configuration and the files it names; exit 2 with one line where something is wrong."""
+    from tokwatt_exporter.daemon import check
+
+    check(config)
+    typer.echo("the configuration is valid")
