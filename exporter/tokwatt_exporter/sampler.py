@@ -66,8 +66,10 @@ class _Worker:
     def _run(self) -> None:
         while (order := self._inbox.get()) is not None:
             rebase, answer = order
-            answer.put(self._read(rebase))
+            result = self._read(rebase)
+            # Before the answer is seen: who has it may order the next read at once.
             self._busy.clear()
+            answer.put(result)
         self.collector.close()
 
     def _read(self, rebase: bool) -> _Result:
@@ -155,7 +157,10 @@ class Sampler:
         self.latest = snapshot
         self._beat = time.monotonic()
         for sink in self.sinks:
-            sink(snapshot)
+            try:
+                sink(snapshot)
+            except Exception:
+                log.exception("a sink lost a snapshot")
         return snapshot
 
     def _loop(self) -> None:

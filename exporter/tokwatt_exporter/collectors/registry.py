@@ -31,7 +31,8 @@ def _everywhere(path: str) -> dict[str, str]:
 
 REGISTRY: tuple[Entry, ...] = (
     Entry("host", "identity of the machine and of this build", _everywhere("collectors.host:Host")),
-    Entry("cpu", "busy seconds, cores and clock", {"linux": "collectors.linux_cpu:LinuxCpu", "darwin": "collectors.psutil_cpu:PsutilCpu"}),
+    Entry("cpu", "busy seconds, cores and clock",
+          {"linux": "collectors.linux_cpu:LinuxCpu", "darwin": "collectors.psutil_cpu:PsutilCpu"}),
     Entry("memory", "memory by kind, swap and pressure",
           {"linux": "collectors.linux_memory:LinuxMemory", "darwin": "collectors.psutil_memory:PsutilMemory"}),
     Entry("temperature", "temperatures and their limits", {"linux": "collectors.linux_temperature:LinuxTemperature"}),
