@@ -1,0 +1,192 @@
+"""The daemon: puts collectors, sampler, sinks and server together, and takes them down in order."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokwatt_exporter import __version__, logs
+from tokwatt_exporter.collectors import registry
+from tokwatt_exporter.collectors.base import Collector
+from tokwatt_exporter.config import Config
+from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.sampler import Sampler, Sink
+from tokwatt_exporter.selfmetrics import CountingHandler, SelfMetrics
+from tokwatt_exporter.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from tokwatt_exporter.sinks.history import HistorySink
+
+log = logging.getLogger(__name__)
+
+
+def run_daemon(config: Config) -> int:
+    """Run until SIGTERM or SIGINT; 0 after a clean stop. What has been sampled by then is in the history."""
+    logs.configure(config.log_level, config.log_format)
+    metrics = SelfMetrics()
+    logging.getLogger().addHandler(CountingHandler(metrics))
+    with ExitStack() as stack:
+        # The first thing, so that a signal during start-up already stops cleanly.
+        stopped = _on_signals()
+        stack.enter_context(_only_one(data_dir(config)))
+        daemon = Daemon(config, metrics, stack)
+        daemon.start()
+        log.info("tokwatt %s samples every %g s and serves %s", __version__, config.sample_interval, daemon.where())
+        stopped.wait()
+        log.info("stopping")
+    return 0
+
+
+class Daemon:
+    """The parts of the running exporter; the stack closes them in the reverse order of their building."""
+
+    def __init__(self, config: Config, metrics: SelfMetrics, stack: ExitStack) -> None:
+        from tokwatt_exporter.store.client import Store
+        from tokwatt_exporter.web.server import Server
+
+        self.config = config
+        store = Store(config.data_dir)
+        # Bound first: a port that is taken should stop the start before anything is written.
+        self.server = Server(config, self, metrics, query=store.query)
+        self.history = _history(config, store, metrics, stack)
+        sinks: list[Sink] = [self.history] if self.history else []
+        sinks += _otlp(config, metrics, stack)
+        self.sampler = Sampler(
+            collectors(config, metrics, self._bench_latest), metrics, config.sample_interval, sinks=sinks
+        )
+        stack.callback(self.sampler.stop)
+        self._stack = stack
+
+    @property
+    def latest(self) -> Snapshot | None:
+        """The newest snapshot; None before the first."""
+        return self.sampler.latest
+
+    def stalled(self) -> bool:
+        """Whether sampling has stopped."""
+        return self.sampler.stalled()
+
+    def start(self) -> None:
+        """Serve, then sample: `/-/ready` says when the first snapshot is there."""
+        self.server.start()
+        self._stack.callback(self.server.stop)
+        self.sampler.start()
+
+    def where(self) -> str:
+        """The URLs of the metrics."""
+        return ", ".join(f"http://{address}{self.config.web_telemetry_path}" for address in self.server.addresses)
+
+    def _bench_latest(self) -> list[dict[str, Any]]:
+        return self.history.bench_latest if self.history else []
+
+
+def collectors(
+    config: Config, metrics: SelfMetrics, bench_latest: Callable[[], list[dict[str, Any]]]
+) -> list[Collector]:
+    """The collectors of this machine that the configuration wants."""
+    built: list[Collector] = []
+
+    def owner(pid: int) -> str | None:
+        monitor: Any = next((c for c in built if c.name == "engines"), None)
+        owned: str | None = monitor.owner(pid) if monitor else None
+        return owned
+
+    built += registry.build(
+        config.collector_enabled,
+        nvidia={"owner": owner},
+        engines={"config": config, "metrics": metrics},
+        benchmark={"latest": bench_latest, "data_dir": config.data_dir},
+    )
+    return built
+
+
+def sample_once(config: Config) -> Snapshot:
+    """One snapshot of this machine; two readings a second apart, so that rates are there."""
+    logs.configure("error", "text")
+    sampler = Sampler(collectors(config, SelfMetrics(), list), SelfMetrics(), 1.0, deadline=3.0)
+    try:
+        sampler.sample()
+        time.sleep(1)
+        return sampler.sample()
+    finally:
+        sampler.stop()
+
+
+def check(config: Config) -> None:
+    """Read every file the configuration names; `UsageError` for the first that cannot be used."""
+    from tokwatt_exporter.engines.client import read_api_key
+    from tokwatt_exporter.sinks.otlp import settings
+    from tokwatt_exporter.web.config import load
+
+    load(config)
+    settings(config, os.environ)
+    for engine in config.engines:
+        if engine.api_key_file:
+            read_api_key(engine.api_key_file)
+
+
+def data_dir(config: Config) -> Path:
+    """The data directory, made for its owner only; `UsageError` where it cannot be written."""
+    path = config.data_dir
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"data-dir: {path} cannot be made: {error.strerror}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UsageError(f"data-dir: {path} is not writable by this user")
+    return path
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    # Two daemons on one history would keep every sample twice.
+    with (path / "daemon.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            raise UsageError(f"data-dir: {path} is in use by another tokwatt (pid {lock.read().strip()})") from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _on_signals() -> threading.Event:
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
+
+
+def _history(config: Config, store: Any, metrics: SelfMetrics, stack: ExitStack) -> HistorySink | None:
+    if not config.history_enabled:
+        return None
+    from tokwatt_exporter.sinks.history import HistorySink
+    from tokwatt_exporter.store.journal import Journal
+
+    host = os.uname().nodename
+    sink = HistorySink(store, Journal(config.data_dir), metrics, config.flush_interval, host)
+    stack.callback(sink.close)
+    return sink
+
+
+def _otlp(config: Config, metrics: SelfMetrics, stack: ExitStack) -> list[Sink]:
+    if not config.otlp_endpoint and not any(name.startswith("OTEL_EXPORTER_OTLP") for name in os.environ):
+        return []
+    from tokwatt_exporter.sinks.otlp import Pusher, settings
+
+    wanted = settings(config, os.environ)
+    if wanted is None:
+        return []
+    pusher = Pusher(wanted, metrics, config.data_dir, int(time.time() * 1e9))
+    stack.callback(pusher.close)
+    return [pusher]
