@@ -23,8 +23,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Se
         grid.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
         grid.add_row(*("" if cell is None else str(cell) for cell in row))
-    console = Console(markup=False, highlight=False)
-    console.print(grid, width=None if console.is_terminal else 400, crop=False)
+    terminal = sys.stdout.isatty()
+    # Where nobody looks at it, no cell is folded: `grep` works.
+    Console(markup=False, highlight=False, width=None if terminal else 1000).print(grid)
 
 
 def iso(time_ms: int) -> str:
@@ -50,9 +51,19 @@ def snapshot_json(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def snapshot_table(snapshot: Snapshot) -> None:
-    """Every series of a snapshot with its unit."""
-    rows = ((family.name, label_text(labels), f"{value:,.10g}", family.unit) for family, labels, value in snapshot)
-    table(("metric", "labels", "value", "unit"), rows, right=("value",))
+    """Every series of a snapshot with its value and unit (UCUM)."""
+    rows = ((series(family.name, labels), number(value), family.unit) for family, labels, value in snapshot)
+    table(("series", "value", "unit"), rows, right=("value",))
+
+
+def series(name: str, labels: Labels) -> str:
+    """A series as PromQL writes it."""
+    return f"{name}{{{label_text(labels)}}}" if labels else name
+
+
+def number(value: float) -> str:
+    """A number for people: whole ones in full, others with six digits."""
+    return f"{value:.0f}" if value == int(value) else f"{value:.6g}"
 
 
 def engines_table(found: Sequence[Any]) -> None:
@@ -62,9 +73,7 @@ def engines_table(found: Sequence[Any]) -> None:
             "no engine was found on this machine; name one with --url or [[engine]] in the configuration\n"
         )
         return
-    rows = (
-        (f.name, f.kind, f.version, f.url, ", ".join(m.name for m in f.models), "; ".join(f.evidence)) for f in found
-    )
+    rows = ((f.name, f.kind, f.version, f.url, ", ".join(f.models), "; ".join(f.evidence)) for f in found)
     table(("engine", "kind", "version", "url", "models", "evidence"), rows)
 
 
@@ -75,7 +84,7 @@ def facts_table(facts: Mapping[str, Any]) -> None:
 
 def samples_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Samples as a table, oldest first."""
-    table(("time", "labels", "value"), ((r["time"], label_text(r["labels"]), f"{r['value']:.10g}") for r in rows),
+    table(("time", "labels", "value"), ((r["time"], label_text(r["labels"]), number(r["value"])) for r in rows),
           right=("value",))  # fmt: skip
 
 
