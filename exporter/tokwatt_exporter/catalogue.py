@@ -392,8 +392,8 @@ TEMPERATURE_LIMIT = _add(
     Gauge(
         PREFIX + "temperature_limit_celsius",
         "Cel",
-        "Temperature at which the device slows down.",
-        ("device",),
+        "Temperature at which the device slows down, by the sensor that is watched.",
+        ("device", "sensor"),
         "hw.temperature.limit",
     )
 )
@@ -425,7 +425,7 @@ MEMORY_USED = _add(
     Gauge(
         PREFIX + "memory_used_bytes",
         "By",
-        "Used memory by kind: app, wired, compressed (macOS); anon, kernel (Linux). Disjoint.",
+        "Used memory by disjoint kind: app, wired, compressed; anon, kernel, shmem, hugepages.",
         ("kind",),
         "system.memory.usage",
     )
