@@ -1,0 +1,180 @@
+"""The real servers the tests run, installed on demand into the cache of the tests, without root.
+
+`python -m tests.support.components` installs them all and says which versions they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import inspect
+import os
+import platform
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from . import cache
+from .debian import NotInstallable, unpack
+from .missing import missing
+
+VERSIONS = "versions.txt"
+
+# As it was before a test got a home of its own: pip looks there for its settings.
+_environment = dict(os.environ)
+
+
+class Recipe(NamedTuple):
+    """How a set of components gets into a folder, and where their executables are then."""
+
+    source: str
+    packages: tuple[str, ...]
+    executables: dict[str, str]
+    install: Callable[[Recipe, Path], dict[str, str]]
+
+    def folder(self) -> str:
+        """The name in the cache, which is another one when the recipe is another one."""
+        text = repr((self[:3], inspect.getsource(self.install), inspect.getsource(_launcher), platform.machine()))
+        return f"{self.packages[0]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def component(name: str) -> Path:
+    """The executable of a component, installed now if it is not there; a test without it is skipped, or fails in CI."""
+    try:
+        return install(name)
+    except NotInstallable as reason:
+        missing(f"{name} cannot be installed: {reason}")
+
+
+def install(name: str) -> Path:
+    """The same for who wants to know: `NotInstallable` says why there is none."""
+    [recipe] = [recipe for recipe in RECIPES if name in recipe.executables]
+
+    def make(folder: Path) -> None:
+        versions = recipe.install(recipe, folder)
+        (folder / VERSIONS).write_text("".join(f"{package} {version}\n" for package, version in versions.items()))
+
+    return cache.made(recipe.folder(), make) / recipe.executables[name]
+
+
+def _from_debian(recipe: Recipe, folder: Path) -> dict[str, str]:
+    return unpack(recipe.source, recipe.packages, folder)
+
+
+def _llama(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """A tree with its own libc, and launchers that run in it through its own loader."""
+    versions = unpack(recipe.source, recipe.packages, folder, with_dependencies=True)
+    loader = next((path for path in sorted(folder.glob("usr/lib*/ld-linux-*.so.*"))), None)
+    backend = _cpu_backend(folder)
+    if loader is None or backend is None:
+        raise NotInstallable(f"{recipe.packages[0]} has no loader or no CPU backend for {platform.machine()}")
+    libraries = backend.parents[2]
+    for name, launcher in recipe.executables.items():
+        (folder / launcher).parent.mkdir(exist_ok=True)
+        # The loader under the name of what it runs, so that a process list shows the name.
+        (folder / f"loader/{name}").parent.mkdir(exist_ok=True)
+        (folder / f"loader/{name}").write_bytes(loader.read_bytes())
+        (folder / f"loader/{name}").chmod(0o755)
+        _launcher(
+            folder / launcher,
+            f'export GGML_BACKEND_PATH="${{GGML_BACKEND_PATH:-$tree/{backend.relative_to(folder)}}}"',
+            f'exec "$tree/loader/{name}" --argv0 {name} '
+            f'--library-path "$tree/{libraries.relative_to(folder)}:$tree/{libraries.relative_to(folder)}/llama" '
+            f'"$tree/usr/bin/{name}" "$@"',
+        )
+    return {package: versions[package] for package in recipe.packages}
+
+
+def _cpu_backend(folder: Path) -> Path | None:
+    """The backend that is sure to run: chosen by hand, as backends are not found outside of /usr."""
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    wanted = ["haswell", "x64", "armv8.0_1", "cpu"] if " avx2 " in flags else ["x64", "armv8.0_1", "cpu"]
+    for name in wanted:
+        for path in sorted(folder.glob(f"usr/lib/*/ggml/*/libggml-*{name}.so")):
+            return path
+    return None
+
+
+def _rotel(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """The agent out of its wheel, and the Python library it links, out of the Debian that has that version."""
+    version = recipe.source
+    machine = platform.machine()
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--pre",
+         "--only-binary=:all:", "--implementation=cp", "--python-version=3.11", "--abi=cp311",
+         f"--platform=manylinux_2_34_{machine}", f"--dest={folder}", f"rotel=={version}"],
+        check=False, env=_environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    wheel = next(folder.glob("rotel-*.whl"), None)
+    if done.returncode or wheel is None:
+        raise NotInstallable((done.stderr.strip().splitlines() or ["no wheel"])[-1])
+    with zipfile.ZipFile(wheel) as archive:
+        agent = Path(archive.extract("rotel/rotel-agent", folder))
+    agent.chmod(0o755)
+    wheel.unlink()
+    versions = unpack("bookworm", recipe.packages[1:], folder)
+    _launcher(
+        folder / recipe.executables["rotel"],
+        f'export LD_LIBRARY_PATH="$tree/usr/lib/{machine}-linux-gnu:$tree/lib/{machine}-linux-gnu"',
+        'exec "$tree/rotel/rotel-agent" "$@"',
+    )
+    return {"rotel": version, **versions}
+
+
+def _launcher(path: Path, *lines: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(["#!/bin/sh", 'tree=$(cd "$(dirname "$0")/.." && pwd)', *lines, ""]))
+    path.chmod(0o755)
+
+
+RECIPES = (
+    Recipe(
+        "trixie",
+        ("prometheus", "promtool", "prometheus-node-exporter"),
+        {
+            "prometheus": "usr/bin/prometheus",
+            "promtool": "usr/bin/promtool",
+            "node_exporter": "usr/bin/prometheus-node-exporter",
+        },
+        _from_debian,
+    ),
+    Recipe(
+        "trixie",
+        ("victoria-metrics",),
+        {"victoria-metrics": "usr/bin/victoria-metrics", "vmagent": "usr/bin/vmagent"},
+        _from_debian,
+    ),
+    Recipe("sid", ("llama.cpp-tools",), {"llama-server": "launch/llama-server"}, _llama),
+    Recipe("0.0.1a15", ("rotel", "libpython3.11", "libexpat1", "zlib1g"), {"rotel": "launch/rotel"}, _rotel),
+)
+NAMES = tuple(name for recipe in RECIPES for name in recipe.executables)
+
+
+def main() -> int:
+    """Install what is named, or everything; 1 when something cannot be had."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all where none is named")
+    names = parser.parse_args().names or NAMES
+    if unknown := set(names) - set(NAMES):
+        parser.error(f"no component is called {', '.join(sorted(unknown))}")
+    failed = 0
+    for name in names:
+        began = time.monotonic()
+        try:
+            path = install(name)
+        except NotInstallable as reason:
+            failed = 1
+            print(f"{name:18s} cannot be installed: {reason}")
+            continue
+        [recipe] = [recipe for recipe in RECIPES if name in recipe.executables]
+        versions = (cache.root() / recipe.folder() / VERSIONS).read_text().split("\n")[:-1]
+        print(f"{name:18s} {time.monotonic() - began:5.1f} s  {path}  ({', '.join(versions)})")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
