@@ -62,8 +62,8 @@ def series(name: str, labels: Labels) -> str:
 
 
 def number(value: float) -> str:
-    """A number for people: whole ones in full, others with six digits."""
-    return f"{value:.0f}" if value == int(value) else f"{value:.6g}"
+    """A number for people: whole ones in full, others with six digits, times with milliseconds."""
+    return f"{value:.0f}" if value == int(value) else f"{value:.{13 if abs(value) >= 1e6 else 6}g}"
 
 
 def engines_table(found: Sequence[Any]) -> None:
