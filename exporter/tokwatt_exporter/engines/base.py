@@ -25,15 +25,16 @@ class Answer(NamedTuple):
 
         try:
             return json.loads(self.body)
-        except ValueError as error:
-            raise EngineError(f"answered something that is not JSON ({error})") from None
+        # RecursionError: a few kilobytes of "[[[[" are valid JSON so far.
+        except (ValueError, RecursionError) as error:
+            raise EngineError(f"answered something that is not JSON ({type(error).__name__})") from None
 
 
 class Asker(Protocol):
     """A hardened HTTP client bound to one engine's base URL. Every failure is an `EngineError` with one clear line."""
 
-    async def get(self, path: str) -> Answer:
-        """GET a path; any status is an answer."""
+    async def get(self, path: str, max_age: float = 0.0) -> Answer:
+        """GET a path; any status is an answer. One that came within the last `max_age` seconds is given again."""
         ...
 
     async def post(self, path: str, body: Any) -> Answer:
@@ -63,6 +64,10 @@ class State:
     version: str | None = None
     models: tuple[Model, ...] = ()
     readings: tuple[Reading, ...] = field(default=())
+    #: How many models are in memory; None where the engine does not say.
+    loaded: int | None = None
+    #: One line on why something is missing, for the user: it needs a key, it is loading.
+    problem: str | None = None
 
 
 class Generation(NamedTuple):

@@ -1,0 +1,192 @@
+"""The HTTP client for engines: nothing an engine answers can lead it elsewhere, fill the memory or hold it for long."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import ssl
+import stat
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from tokwatt_exporter import __version__
+from tokwatt_exporter.config import EngineConfig
+from tokwatt_exporter.engines.answers import clean
+from tokwatt_exporter.engines.base import Answer
+from tokwatt_exporter.errors import EngineError, UsageError
+
+MAX_BODY_BYTES = 4 * 2**20
+#: Headers as the engine sent them; httpcore itself gives up at 100 kB.
+MAX_HEADER_BYTES = 32 * 2**10
+MAX_KEY_BYTES = 4096
+CONNECT_SECONDS = READ_SECONDS = 2.0
+#: Below the 5 s after which llama.cpp and uvicorn hang up, so that no request goes to a closing connection.
+KEEP_ALIVE_SECONDS = 3.0
+
+# httpx logs whole URLs at INFO, and a URL can hold what must not be logged.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class NoAnswer(EngineError):
+    """Nothing came back: refused, unreachable or silent until the deadline."""
+
+
+class Refused(NoAnswer):
+    """Nobody listens there."""
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL's host can only be this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def read_key(path: Path) -> str:
+    """The API key in a file that only this user can read; `UsageError` says what to mend."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"api-key-file {path}: is not a file")
+            if status.st_uid != os.getuid():
+                raise UsageError(f"api-key-file {path}: belongs to another user")
+            if status.st_mode & 0o077:
+                raise UsageError(f"api-key-file {path}: others can read it; chmod 600 {path}")
+            key = file.read(MAX_KEY_BYTES + 1).strip()
+    except OSError as error:
+        raise UsageError(f"api-key-file {path}: cannot be read: {error.strerror}") from None
+    if not key or len(key) > MAX_KEY_BYTES or not all(33 <= byte <= 126 for byte in key):
+        raise UsageError(f"api-key-file {path}: must hold one key, a single line of visible ASCII")
+    return key.decode("ascii")
+
+
+def connect(engine: EngineConfig, deadline: float = 2.0) -> Client:
+    """A client for a configured engine, its key read from the file; `UsageError` where the configuration is unsafe."""
+    key = read_key(engine.api_key_file) if engine.api_key_file else None
+    return Client(engine.url, key=key, allow_insecure=engine.allow_insecure, deadline=deadline)
+
+
+class Client:
+    """Asks one engine. `deadline` is for a whole request, in seconds; every failure is an `EngineError` of one line."""
+
+    def __init__(
+        self, url: str, *, key: str | None = None, allow_insecure: bool = False, deadline: float = 2.0
+    ) -> None:
+        if key and url.startswith("http:") and not is_loopback(url) and not allow_insecure:
+            raise UsageError(f"engine {url}: would get its API key unencrypted; use https or set allow-insecure = true")
+        self.url = url
+        self.deadline = deadline
+        headers = {"User-Agent": f"tokwatt/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        self._kept: dict[str, tuple[float, Answer]] = {}
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            headers=headers,
+            trust_env=False,
+            follow_redirects=False,
+            verify=_trust(url),
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            limits=httpx.Limits(
+                max_connections=4, max_keepalive_connections=2, keepalive_expiry=KEEP_ALIVE_SECONDS
+            ),
+        )  # fmt: skip
+
+    async def get(self, path: str, max_age: float = 0.0) -> Answer:
+        """GET a path; any status but a redirect is an answer."""
+        kept = self._kept.get(path) if max_age else None
+        if kept and time.monotonic() - kept[0] < max_age:
+            return kept[1]
+        answer = await self._ask("GET", path)
+        if max_age:
+            self._kept[path] = (time.monotonic(), answer)
+        return answer
+
+    async def post(self, path: str, body: Any) -> Answer:
+        """POST JSON to a path; any status but a redirect is an answer."""
+        return await self._ask("POST", path, body)
+
+    def forget(self) -> None:
+        """Drop answers kept for `max_age`: another process or model answers now."""
+        self._kept.clear()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _ask(self, method: str, path: str, body: Any = None) -> Answer:
+        try:
+            # httpx's own timeouts start anew with every chunk: a slow trickle would last forever.
+            async with asyncio.timeout(self.deadline), self._http.stream(method, path, json=body) as response:
+                _refuse(response)
+                return Answer(response.status_code, _headers(response), await _read(response))
+        except (TimeoutError, httpx.TimeoutException):
+            raise NoAnswer(f"did not answer {path.partition('?')[0]} within {self.deadline:g} s") from None
+        except httpx.ConnectError as error:
+            raise _unreachable(error) from None
+        except httpx.RemoteProtocolError as error:
+            raise EngineError(f"does not speak HTTP properly: {clean(str(error))}") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            raise EngineError(f"could not be asked: {type(error).__name__}: {clean(str(error))}") from None
+
+
+def _trust(url: str) -> ssl.SSLContext | bool:
+    # Loading the certificates of every authority takes 30 ms and 2 MB; without https an empty store trusts nobody.
+    return True if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _refuse(response: httpx.Response) -> None:
+    if sum(len(name) + len(value) for name, value in response.headers.raw) > MAX_HEADER_BYTES:
+        raise EngineError(f"sent more than {MAX_HEADER_BYTES // 1024} kB of headers")
+    if 300 <= response.status_code < 400:
+        target = urlsplit(response.headers.get("location", "")[:1000])
+        # Without query and user: they can hold secrets, and this text is logged.
+        where = f"{target.scheme}://{target.netloc.rpartition('@')[2]}" if target.netloc else ""
+        raise EngineError(f"redirects to {clean(where + target.path) or 'nowhere'}; configure that URL if it is right")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise EngineError("sent a compressed answer although none was asked for")
+
+
+def _headers(response: httpx.Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise EngineError(f"answered more than {MAX_BODY_BYTES // 2**20} MB")
+    return bytes(body)
+
+
+def _unreachable(error: httpx.ConnectError) -> NoAnswer:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionRefusedError):
+            return Refused("refuses connections")
+        # httpx → httpcore → anyio → the system's error, or a group of them when a name has several addresses.
+        if isinstance(cause, BaseExceptionGroup) and cause.exceptions:
+            cause = cause.exceptions[0]
+        else:
+            cause = cause.__cause__ or cause.__context__
+    return NoAnswer(f"cannot be reached: {clean(str(error))}")

@@ -1,0 +1,85 @@
+"""Any server with an OpenAI list of models: it is listed and benchmarked, and nothing is guessed about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from tokwatt_exporter.engines.answers import clean, rows
+from tokwatt_exporter.engines.base import Answer, Asker, Engine, Generation, Model, State
+from tokwatt_exporter.errors import EngineError
+
+#: Adapters share the first question, so that a server that is no engine is asked only once.
+SHARED_SECONDS = 5.0
+
+
+class OpenAICompatible(Engine):
+    """What every engine with an OpenAI API has in common; the kinds it is a base of say what sets them apart."""
+
+    kind: ClassVar[str] = "openai_compatible"
+    #: Where LM Studio, Jan, KoboldCpp, the vLLM family, SGLang and Exo listen.
+    ports: ClassVar[tuple[int, ...]] = (1234, 1337, 5001, 8000, 8080, 30000, 52415)
+
+    async def recognise(self, ask: Asker) -> list[str] | None:
+        """A list of models with ids on /v1/models."""
+        models = model_rows(await ask.get("/v1/models", SHARED_SECONDS))
+        if models is None:
+            return None
+        owners = sorted({owner for row in models if (owner := clean(row.get("owned_by")))})
+        evidence = ["/v1/models lists models as the OpenAI API does"]
+        return [*evidence, f"its models are owned by {', '.join(owners[:3])}"] if owners else evidence
+
+    async def look(self, ask: Asker, name: str) -> State:
+        """The listed models; whether they are in memory is not known."""
+        answer = await ask.get("/v1/models")
+        if answer.status in (401, 403):
+            return State(problem=NEEDS_KEY)
+        models = model_rows(answer)
+        if models is None:
+            raise EngineError(f"has no list of models on /v1/models any more (HTTP {answer.status})")
+        listed = dict.fromkeys(text for row in models if (text := clean(row.get("id"))))
+        return State(models=tuple(Model(text, "available") for text in listed))
+
+    def generation(
+        self, model: str, messages: Iterable[Mapping[str, str]], max_tokens: int, **options: Any
+    ) -> Generation:
+        """A chat completion streamed with its usage."""
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": [dict(message) for message in messages],
+            "max_tokens": max_tokens,
+            "stream": True,
+            # mlx_lm.server drops a stream whose stream_options lack this key.
+            "stream_options": {"include_usage": True},
+        }
+        body |= chosen(options, *self.options)
+        return Generation("/v1/chat/completions", body, "openai")
+
+    #: What `generation` passes on besides the model, the messages and the length.
+    options: ClassVar[tuple[str, ...]] = ("seed", "temperature")
+
+
+NEEDS_KEY = "asks for an API key; give it one with api-key-file in [[engine]]"
+
+
+def model_rows(answer: Answer) -> list[Mapping[str, Any]] | None:
+    """The models of an OpenAI list, or None where the answer is none."""
+    if answer.status != 200:
+        return None
+    try:
+        body = answer.json()
+    except EngineError:
+        return None
+    listed = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(listed, list):
+        # Ollama without a model writes null.
+        return [] if isinstance(body, dict) and body.get("object") == "list" and "data" in body else None
+    models = rows(listed)
+    return models if len(models) == len(listed) and all(clean(row.get("id")) for row in models) else None
+
+
+def chosen(options: Mapping[str, Any], *allowed: str) -> dict[str, Any]:
+    """The options that were given; `TypeError` for one that the engine does not take."""
+    if unknown := options.keys() - set(allowed):
+        raise TypeError(f"unknown option {sorted(unknown)[0]}")
+    return {name: value for name, value in options.items() if value is not None}
