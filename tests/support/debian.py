@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import cache
 
+OS_RELEASE = Path("/etc/os-release")
 KEYRINGS = ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg")
 
 
@@ -31,7 +32,7 @@ def unpack(suite: str, packages: Sequence[str], into: Path, *, with_dependencies
         finally:
             for archive in archives:
                 archive.unlink()
-    return dict(sorted(archive.name.split("_")[:2] for archive in archives))  # type: ignore[arg-type]
+    return dict(sorted(archive.name.split("_")[:2] for archive in archives))
 
 
 class _Archive:
@@ -49,7 +50,7 @@ class _Archive:
         if keyring is None:
             raise NotInstallable("components are taken from Debian's archive, and this machine has no keyring of it")
         (self._state / "sources/suite.sources").write_text(
-            f"Types: deb\nURIs: {_mirror()}\nSuites: {suite}\nComponents: main\nSigned-By: {keyring}\n"
+            f"Types: deb\nURIs: {mirror()}\nSuites: {suite}\nComponents: main\nSigned-By: {keyring}\n"
         )
 
     def download(self, packages: Sequence[str], *, with_dependencies: bool) -> list[Path]:
@@ -82,9 +83,9 @@ class _Archive:
         _run("apt-get", "-qq", *given, *arguments, cwd=cwd)
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Where this machine gets its own Debian from."""
-    release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', Path("/etc/os-release").read_text(), re.MULTILINE))
+    release = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', OS_RELEASE.read_text(), re.MULTILINE))
     if release.get("ID") != "debian":
         raise NotInstallable("components are taken from Debian's archive, and this machine is no Debian")
     own = {release.get("VERSION_CODENAME"), "stable", "testing", "unstable", "sid"}

@@ -12,7 +12,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from .components import component
 from .model import tiny_model
-from .net import free_port, wait_for
+from .net import NeverWill, free_port, wait_for
 
 __all__ = ["LlamaServer", "llama_server", "tiny_model"]
 
@@ -57,7 +57,7 @@ def llama_server(
 
 def _healthy(server: LlamaServer) -> bool:
     if server.process.poll() is not None:
-        raise SystemExit(f"llama-server ended with {server.process.returncode}:\n{server.log.read_text()[-3000:]}")
+        raise NeverWill(f"llama-server ended with {server.process.returncode}:\n{server.log.read_text()[-3000:]}")
     try:
         with build_opener(ProxyHandler({})).open(f"{server.url}/health", timeout=2) as answer:
             return bool(answer.status == 200)

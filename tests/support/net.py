@@ -9,6 +9,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+
+class NeverWill(AssertionError):
+    """Why there is no use in waiting on."""
+
+
 _given: set[int] = set()
 
 
@@ -26,7 +31,7 @@ def free_port() -> int:
 def wait_for(condition: Callable[[], T], timeout: float = 10.0, why: str = "", every: float = 0.05) -> T:
     """The first truthy result of `condition`; AssertionError that says `why` after `timeout` seconds.
 
-    An exception counts as "not yet"; the last one is the cause of the AssertionError.
+    An exception counts as "not yet", and the last one is the cause of the AssertionError; `NeverWill` ends the wait.
     """
     end = time.monotonic() + timeout
     last: Exception | None = None
@@ -36,6 +41,8 @@ def wait_for(condition: Callable[[], T], timeout: float = 10.0, why: str = "", e
             last, result = None, condition()
             if result:
                 return result
+        except NeverWill:
+            raise
         except Exception as error:
             last = error
         if time.monotonic() > end:

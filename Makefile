@@ -1,0 +1,106 @@
+# tokwatt: `make` lists what there is. Needs python3 (3.11 or newer) and nothing else; what it installs is in .venv.
+#
+# Words after ARGS= go to the command: make run ARGS="--sample-interval 1s", make test ARGS="-k journal".
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+export PIP_NO_INPUT := 1
+# A python that is active in the shell would otherwise leak into the virtual environment.
+unexport PYTHONHOME PYTHONPATH
+
+ARGS ?=
+#: Versions this runs on, newest first.
+MINORS := 14 13 12 11
+TYPED := exporter bench grafana/src tests/support tests/performance
+
+# $(call find_python,names): print the first one that runs, is new enough and can make virtual environments.
+find_python = for python in $(1); do \
+	    "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; \
+	done
+PYTHONS = $(PYTHON) $(MINORS:%=python3.%) python3 $(foreach minor,$(MINORS),$(HOME)/.pyenv/versions/3.$(minor).*/bin/python3)
+NO_PYTHON = tokwatt needs Python 3.11 or newer with its venv module: `apt install python3-venv`, `dnf install python3` or \
+	`brew install python` gets one; make PYTHON=/path/to/python3 uses one that make does not find
+
+# $(call install,venv,lock): a virtual environment with what the lock names, each file by its checksum, and tokwatt itself.
+define install
+	@$(1)/bin/python -c '' 2>/dev/null || { \
+	    python=$$($(call find_python,$(PYTHONS))); \
+	    [ -n "$$python" ] || { echo '$(NO_PYTHON)' >&2; exit 1; }; \
+	    "$$python" -m venv --clear $(1); }
+	@echo "installing $(2) into $(1)"
+	@$(1)/bin/python -m pip install -qq --require-hashes -r $(2)
+	@$(1)/bin/python -m pip install -qq --no-deps -e .
+endef
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
+
+run: .venv/run.stamp ## start the exporter on this machine (http://127.0.0.1:10021/metrics)
+	@exec .venv/bin/tokwatt run $(ARGS)
+
+test: .venv/dev.stamp ## run every test
+	@.venv/bin/python -m pytest $(ARGS)
+
+test-quick: .venv/dev.stamp ## run the tests that start no servers
+	@.venv/bin/python -m pytest -q -m "not e2e" $(ARGS)
+
+test-versions: .venv/dev.stamp ## run the quick tests on every other Python that is here
+	@own=$$(.venv/bin/python -c 'import sys; print(sys.version_info[1])'); \
+	for minor in $(MINORS); do \
+	    if [ $$minor = $$own ]; then echo "Python 3.$$minor: has .venv, make test runs there"; continue; fi; \
+	    python=$$($(call find_python,python3.$$minor $$HOME/.pyenv/versions/3.$$minor.*/bin/python3)); \
+	    if [ -z "$$python" ]; then echo "Python 3.$$minor: SKIPPED, not on this machine (or without venv)"; continue; fi; \
+	    echo "Python 3.$$minor: $$python"; \
+	    $(MAKE) .venv-3.$$minor/dev.stamp PYTHON=$$python && .venv-3.$$minor/bin/python -m pytest -q -m "not e2e" $(ARGS) || exit 1; \
+	done
+
+check: .venv/dev.stamp ## lint, types, and that generated files are what the code says
+	@.venv/bin/ruff check --quiet . && echo "lint: fine"
+	@.venv/bin/ruff format --quiet --check . && echo "format: fine"
+	@.venv/bin/mypy --no-error-summary $(TYPED) && echo "types: fine"
+	@for generator in $(GENERATORS); do .venv/bin/python $$generator --check || exit 1; done; echo "generated files: fine"
+	@.venv/bin/python -m pytest -q $(CATALOGUE_TESTS)
+
+format: .venv/dev.stamp ## let ruff lay out the code
+	@.venv/bin/ruff check --quiet --fix . ; .venv/bin/ruff format .
+
+docs: .venv/dev.stamp ## write the generated files anew (docs/, grafana/)
+	@for generator in $(GENERATORS); do .venv/bin/python $$generator || exit 1; done
+
+CATALOGUE_TESTS = $(or $(wildcard tests/test_catalogue*.py),$(error no catalogue tests))
+GENERATORS = $(wildcard docs/generate.py grafana/src/generate.py)
+
+bench: .venv/dev.stamp ## measure tokwatt itself against its targets; BENCH_MINUTES=10 for the full memory run
+	@.venv/bin/python -m tests.performance $(ARGS)
+
+components: .venv/dev.stamp ## install the servers the tests use (no root)
+	@.venv/bin/python -m tests.support.components
+
+lock: .venv/run.stamp ## resolve the dependencies and write both lock files; ARGS=--upgrade takes newer versions
+	@rm -rf .venv-lock && .venv/bin/python -m venv .venv-lock && .venv-lock/bin/python -m pip install -qq uv
+	@$(RESOLVE) -o requirements.lock && $(RESOLVE) --group dev -c requirements.lock -o requirements-dev.lock; \
+	failed=$$?; rm -rf .venv-lock; exit $$failed
+RESOLVE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links $(ARGS) pyproject.toml
+
+clean: ## remove what make installed
+	rm -rf .venv .venv-3.*
+
+.venv/run.stamp: requirements.lock pyproject.toml
+	$(call install,.venv,requirements.lock)
+	@touch $@
+
+# The development lock holds all of the other one, in the same versions.
+.venv/dev.stamp: requirements-dev.lock requirements.lock pyproject.toml
+	$(call install,$(@D),requirements-dev.lock)
+	@touch $(@D)/run.stamp $@
+
+.venv-3.%/dev.stamp: requirements-dev.lock pyproject.toml
+	$(call install,$(@D),requirements-dev.lock)
+	@touch $@
+
+.PHONY: help run test test-quick test-versions check format docs bench components lock clean
