@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+
 from fakes import engines as fake
 from fakes.engines import FakeEngine, as_json, response
 from support.net import free_port
-
 from tokwatt_exporter.config import EngineConfig
 from tokwatt_exporter.engines.base import Answer
 from tokwatt_exporter.engines.client import Client, NoAnswer, Refused, connect
@@ -82,9 +82,9 @@ def test_every_kind_of_redirect_is_refused(status: int):
 
 
 def test_secrets_in_the_target_of_a_redirect_are_not_repeated():
-    with FakeEngine({"/x": fake.redirect("https://me:hush@example.org/a?token=hush")}) as engine:
-        with pytest.raises(EngineError) as caught:
-            ask(engine.url)
+    target = fake.redirect("https://me:hush@example.org/a?token=hush")
+    with FakeEngine({"/x": target}) as engine, pytest.raises(EngineError) as caught:
+        ask(engine.url)
     assert "hush" not in str(caught.value)
     assert "https://example.org/a" in str(caught.value)
 
@@ -128,9 +128,9 @@ def test_what_is_not_http_is_one_line(behaviour: fake.Behaviour):
 
 
 def test_huge_headers_are_refused():
-    with FakeEngine({"/x": response(200, b"{}", X_Big="x" * 60_000)}) as engine:
-        with pytest.raises(EngineError, match="kB of headers"):
-            ask(engine.url)
+    big = response(200, b"{}", X_Big="x" * 60_000)
+    with FakeEngine({"/x": big}) as engine, pytest.raises(EngineError, match="kB of headers"):
+        ask(engine.url)
 
 
 def test_a_port_where_nobody_listens_is_told_apart_from_silence():

@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import gzip
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -30,7 +33,7 @@ class Request(NamedTuple):
 
 
 class FakeEngine:
-    """A server on a port of its own while the `with` block lasts; routes are by path, with the query where it matters."""
+    """A server on a port of its own while the `with` block lasts; routes are by path, or path and query."""
 
     def __init__(self, routes: Mapping[str, Behaviour], default: Behaviour | None = None, port: int = 0) -> None:
         self.routes: dict[str, Behaviour] = dict(routes)
@@ -185,7 +188,7 @@ async def endless_headers(writer: asyncio.StreamWriter) -> None:
 
 async def too_short(writer: asyncio.StreamWriter) -> None:
     """Promises 1000 bytes, gives 5 and hangs up."""
-    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{\"a\":")
+    writer.write(b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"a":')
     await writer.drain()
 
 
@@ -247,3 +250,21 @@ def ollama(folder: Path, ps: str = "03-api-ps-loaded") -> FakeEngine:
     }  # fmt: skip
     routes = {path: recorded(folder / f"{file}.response.http") for path, file in files.items()}
     return FakeEngine(routes, recorded(folder / "13-metrics.response.http"))
+
+
+def main(kind: str, folder: str, port: str, child_port: str = "") -> None:
+    """Serve a recorded engine as a process of its own, with a llama-server as its child where a port is given."""
+    child = child_port and subprocess.Popen([sys.executable, __file__, "llama_cpp", folder, child_port])
+    source = Path(folder) / {"llama_cpp": "llama.cpp", "ollama": "ollama-real"}[kind]
+    engine = {"llama_cpp": llama_cpp, "ollama": ollama}[kind](source)
+    engine.port = int(port)
+    with engine:
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    if child:
+        child.terminate()
+        child.wait()
+
+
+if __name__ == "__main__":
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    main(*sys.argv[1:])

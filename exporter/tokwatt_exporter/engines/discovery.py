@@ -7,7 +7,7 @@ import functools
 import logging
 import math
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -63,7 +63,7 @@ class Sighting(NamedTuple):
 class Round(NamedTuple):
     """What one round of discovery saw: every listener, and the engines behind those that were not known yet."""
 
-    listeners: tuple[Listener, ...]
+    listeners: Sequence[Listener]
     sightings: tuple[Sighting, ...]
 
 
@@ -72,7 +72,9 @@ def find_now(config: Config, url: str | None = None) -> list[Found]:
     return asyncio.run(find(config, url))
 
 
-async def find(config: Config, url: str | None = None, within: float = WITHIN_SECONDS) -> list[Found]:
+async def find(
+    config: Config, url: str | None = None, within: float = WITHIN_SECONDS, scan: Scan | None = None
+) -> list[Found]:
     """The engines on this machine and the configured ones, within `within` seconds; only the one at `url` if given.
 
     `UsageError` where an API key cannot be used as configured.
@@ -82,7 +84,8 @@ async def find(config: Config, url: str | None = None, within: float = WITHIN_SE
     known_to_user = bool(not url or any(same(engine.url, url) for engine in config.engines))
     clients = [connect(engine, within) for engine in engines]
     look_by = min(LOOK_SECONDS, within / 2)
-    scan = Scan(config) if config.discovery_enabled and not url else None
+    if scan is None and config.discovery_enabled and not url:
+        scan = Scan(config)
     try:
         given, seen = await asyncio.gather(
             gather([_identify(engine, ask) for engine, ask in zip(engines, clients, strict=True)], within - look_by),
@@ -168,8 +171,15 @@ class Examined:
 class Scan:
     """Looks for engines on loopback, round after round, and remembers what turned out to be none."""
 
-    def __init__(self, config: Config) -> None:
-        self._sockets = Sockets()
+    def __init__(
+        self,
+        config: Config,
+        sockets: Callable[[], Sequence[Listener]] | None = None,
+        hints: Collection[int] | None = None,
+    ) -> None:
+        """`sockets` lists who listens, `hints` are ports to try; by default this machine's and the adapters'."""
+        self._sockets = sockets or Sockets().listeners
+        self._hints = {p for kind in ADAPTERS for p in adapter(kind).ports} if hints is None else set(hints)
         self._skip = {address.port for address in config.web_listen_address}
         self._skip |= {port(engine.url) for engine in config.engines if is_loopback(engine.url)}
         self._retry: dict[Listener, tuple[float, float]] = {}
@@ -177,7 +187,7 @@ class Scan:
     async def round(self, known: Collection[Listener], within: float = WITHIN_SECONDS) -> Round:
         """Ask every listener that is neither known nor remembered; engines' own children are left out."""
         end = time.monotonic() + within
-        listeners = await asyncio.to_thread(self._sockets.listeners)
+        listeners = await asyncio.to_thread(self._sockets)
         parents = {one.pid for one in known if one.pid}
         asked = [one for one in await self._candidates(listeners) if one not in known and self._due(one)]
         asked = [one for one in asked if not descends(one.pid, parents)][:MAX_PROBES]
@@ -200,10 +210,9 @@ class Scan:
         self._retry[one] = (time.monotonic() + wait, wait)
 
     async def _candidates(self, listeners: Sequence[Listener]) -> list[Listener]:
-        hints = {port for kind in ADAPTERS for port in adapter(kind).ports}
         seen = {one.port for one in listeners}
         # macOS does not list the sockets of other users: those ports are tried.
-        unseen = [Listener("127.0.0.1", port) for port in sorted(hints - seen - self._skip)]
+        unseen = [Listener("127.0.0.1", port) for port in sorted(self._hints - seen - self._skip)]
         opened = await asyncio.gather(*(_opens(one) for one in unseen))
         # Whoever closed its port may be another process when it is open again.
         present = set(listeners) | {one for one, is_open in zip(unseen, opened, strict=True) if is_open}
@@ -211,9 +220,9 @@ class Scan:
         wanted = [
             one
             for one in present
-            if one.port not in self._skip and (one.port in hints or (one.pid and one.port >= LOWEST_PORT))
+            if one.port not in self._skip and (one.port in self._hints or (one.pid and one.port >= LOWEST_PORT))
         ]
-        return sorted(wanted, key=lambda one: (one.port not in hints, one.port, one.host))
+        return sorted(wanted, key=lambda one: (one.port not in self._hints, one.port, one.host))
 
     async def _probe(self, one: Listener) -> Sighting | str | None:
         """A sighting, the text why it is no engine, or None where it should be asked again."""

@@ -8,28 +8,26 @@ from collections.abc import Iterable, Mapping
 from prometheus_client.parser import text_string_to_metric_families
 
 from tokwatt_exporter.engines.answers import number
-from tokwatt_exporter.errors import EngineError
 
 #: Lines of interest beyond this many are not an engine's metrics any more.
-MAX_LINES = 2000
+MAX_LINES = 200
 
 
 def samples(body: bytes, names: Iterable[str]) -> Mapping[str, float]:
-    """The wanted samples without labels, by name. Not a number, infinite and negative values are absent.
-
-    `EngineError` where the body cannot be read.
-    """
+    """The wanted samples without labels, by name; what is not a finite number of at least 0 is absent."""
     wanted = set(names)
     lines = [line for line in _text(body).splitlines() if _name(line) in wanted][:MAX_LINES]
     found: dict[str, float] = {}
-    try:
-        for family in text_string_to_metric_families("\n".join(lines) + "\n"):
-            for sample in family.samples:
-                value = number(float(sample.value))
-                if value is not None and not sample.labels:
-                    found[sample.name] = value
-    except (ValueError, TypeError, IndexError, KeyError) as error:
-        raise EngineError(f"has a /metrics that cannot be read ({type(error).__name__})") from None
+    for line in lines:
+        # Line by line, so that one that cannot be read costs only itself.
+        try:
+            samples = [sample for family in text_string_to_metric_families(line) for sample in family.samples]
+        except (ValueError, TypeError, IndexError, KeyError):
+            continue
+        for sample in samples:
+            value = number(float(sample.value))
+            if value is not None and not sample.labels:
+                found[sample.name] = value
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from tokwatt_exporter import catalogue as c
@@ -35,7 +35,9 @@ class EngineMonitor(Collector):
 
     name = "engines"
 
-    def __init__(self, config: Config, metrics: SelfMetrics, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: Config, metrics: SelfMetrics, clock: Clock | None = None, scan: Scan | None = None
+    ) -> None:
         """`UsageError` where an engine is configured in a way that would not be safe."""
         self._config = config
         self._metrics = metrics
@@ -44,7 +46,7 @@ class EngineMonitor(Collector):
         self._limit = min(PROBE_SHARE * config.sample_interval, 2 * LONGEST_REQUEST_SECONDS)
         self._names = Names(config.engines)
         self._processes = Processes()
-        self._scan = Scan(config) if config.discovery_enabled else None
+        self._scan = scan or (Scan(config) if config.discovery_enabled else None)
         self._sockets = Sockets()
         self._watches: dict[str, Watch] = {}
         self._admitted: dict[str, dict[str, None]] = {}
@@ -194,7 +196,7 @@ class EngineMonitor(Collector):
 
     async def _look_around(self) -> None:
         known = [watch.listener for watch in self._watches.values() if watch.listener]
-        listeners: tuple[Listener, ...]
+        listeners: Sequence[Listener]
         if self._scan:
             listeners, sightings = await self._scan.round(known)
         else:
