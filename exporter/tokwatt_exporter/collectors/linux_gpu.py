@@ -30,7 +30,8 @@ class GpuIds:
         return self._ids[address]
 
     def _gpus(self) -> list[str]:
-        return [name for name in entries(self._folder) if self._is_gpu(self._folder / name)]
+        # PCI addresses are hexadecimal numbers of fixed width: their order is the alphabet's.
+        return [name for name in sorted(entries(self._folder)) if self._is_gpu(self._folder / name)]
 
     def _is_gpu(self, device: Path) -> bool:
         kind = text(device / "class") or ""

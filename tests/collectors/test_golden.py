@@ -1,0 +1,77 @@
+"""Every collector on whole machines, against reviewed text; UPDATE_GOLDEN=1 writes it anew."""
+
+import os
+import platform
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from fakes.machines import MACHINES, later, make
+
+from tokwatt_exporter.collectors.battery import Battery
+from tokwatt_exporter.collectors.host import Host
+from tokwatt_exporter.collectors.linux_amdgpu import LinuxAmdgpu
+from tokwatt_exporter.collectors.linux_cpu import LinuxCpu
+from tokwatt_exporter.collectors.linux_fan import LinuxFan
+from tokwatt_exporter.collectors.linux_memory import LinuxMemory
+from tokwatt_exporter.collectors.linux_power_mode import LinuxPowerMode
+from tokwatt_exporter.collectors.linux_rapl import LinuxRapl
+from tokwatt_exporter.collectors.linux_temperature import LinuxTemperature
+from tokwatt_exporter.errors import NotAvailable
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def collectors(machine, arch):
+    system = SimpleNamespace(
+        system=lambda: "Linux", machine=lambda: arch, python_version=lambda: "3.13.1", mac_ver=platform.mac_ver
+    )
+    return [
+        Host(machine.proc, machine.sys, machine.etc, system),
+        LinuxCpu(machine.proc, machine.sys, ticks=100),
+        LinuxMemory(machine.proc, page_size=4096),
+        LinuxTemperature(machine.sys),
+        LinuxFan(machine.sys),
+        Battery(supplies=machine.supplies),
+        LinuxPowerMode(machine.sys),
+        LinuxRapl(machine.sys, machine.clock),
+        LinuxAmdgpu(machine.sys, machine.clock),
+    ]
+
+
+def read(collector):
+    """What a collector gives now, as text."""
+    try:
+        readings = list(collector.read())
+    except NotAvailable as why:
+        return [f"# not available: {why}"]
+    return [
+        "%s{%s} %.12g" % (family.name, ",".join(f'{name}="{text}"' for name, text in labels), value)
+        for family, labels, value in readings
+        if family.name != "tokwatt_build_info"
+    ]
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_a_machine_gives_what_was_reviewed(name, tmp_path, monkeypatch):
+    machine = make(name, tmp_path)
+    monkeypatch.setattr(psutil._pslinux, "POWER_SUPPLY_PATH", str(machine.supplies))
+    running = collectors(machine, MACHINES[name].arch)
+    for collector in running:
+        read(collector)
+    later(name, machine)
+    text = "\n".join(line for collector in running for line in (f"## {collector.name}", *read(collector))) + "\n"
+    golden = GOLDEN / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_no_series_of_a_machine_occurs_twice(name, tmp_path, monkeypatch):
+    machine = make(name, tmp_path)
+    monkeypatch.setattr(psutil._pslinux, "POWER_SUPPLY_PATH", str(machine.supplies))
+    lines = [line for collector in collectors(machine, "x") for line in read(collector) if not line.startswith("#")]
+    series = [line.rpartition(" ")[0] for line in lines]
+    assert sorted(series) == sorted(set(series))
