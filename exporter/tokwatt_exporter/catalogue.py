@@ -270,7 +270,7 @@ ENERGY = _add(
     Counter(
         PREFIX + "device_energy_joules_total",
         "J",
-        "Energy used by the device since the exporter started. rate() is watts.",
+        "Energy used by the device since the exporter started; rate() is watts.",
         ("device",),
         "hw.energy",
         ours=True,
@@ -280,7 +280,7 @@ POWER = _add(
     Gauge(
         PREFIX + "device_power_watts",
         "W",
-        "Mean power over the last sampling interval. Prefer the energy counter.",
+        "Mean power over the last sampling interval; the energy counter misses nothing.",
         ("device",),
         "hw.power",
     )
@@ -328,7 +328,7 @@ GPU_BUSY = _add(
     Counter(
         PREFIX + "gpu_busy_seconds_total",
         "s",
-        "Time the GPU was active. rate() is utilisation over any window.",
+        "Time the GPU was active; rate() is utilisation over any window.",
         ("device",),
         None,
         ours=True,
@@ -469,14 +469,16 @@ ENGINE_INFO = _add(
     Info(PREFIX + "engine_info", "", "Identity of an engine.", ("engine", "kind", "version"), "gen_ai.provider.name")
 )
 ENGINE_PROBE_DURATION = _add(
-    Gauge(PREFIX + "engine_probe_duration_seconds", "s", "How long the last probe took.", ("engine",), None)
+    Gauge(
+        PREFIX + "engine_probe_duration_seconds", "s", "How long the last probe of the engine took.", ("engine",), None
+    )
 )
 ENGINE_MODELS_LOADED = _add(Gauge(PREFIX + "engine_models_loaded", "{model}", "Models in memory.", ("engine",), None))
 MODEL_INFO = _add(
     Info(
         PREFIX + "model_info",
         "",
-        "A loaded model. Absent when unloaded.",
+        "A loaded model; absent when unloaded.",
         ("engine", "model", "quantization", "format"),
         "gen_ai.request.model",
     )
@@ -485,7 +487,13 @@ MODEL_MEMORY = _add(
     Gauge(PREFIX + "model_memory_bytes", "By", "Memory the engine says the model takes.", ("engine", "model"), None)
 )
 MODEL_GPU_MEMORY = _add(
-    Gauge(PREFIX + "model_gpu_memory_bytes", "By", "Share of it in GPU memory.", ("engine", "model"), None)
+    Gauge(
+        PREFIX + "model_gpu_memory_bytes",
+        "By",
+        "GPU memory the engine says the model takes.",
+        ("engine", "model"),
+        None,
+    )
 )
 MODEL_CONTEXT = _add(
     Gauge(PREFIX + "model_context_tokens", "{token}", "Allocated context length.", ("engine", "model"), None)
@@ -639,7 +647,7 @@ BENCHMARK_TTFT_P95 = _add(
     Gauge(
         PREFIX + "benchmark_time_to_first_token_p95_seconds",
         "s",
-        "95th percentile of it.",
+        "95th percentile of client-side time to first token of the latest run.",
         ("engine", "model", "scenario"),
         "gen_ai.client.operation.time_to_first_chunk",
     )
