@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from fakes.machines import MACHINES, later, make
 
+from fakes.machines import MACHINES, later, make
+from tokwatt_exporter.catalogue import BUILD_INFO
 from tokwatt_exporter.collectors.battery import Battery
 from tokwatt_exporter.collectors.host import Host
 from tokwatt_exporter.collectors.linux_amdgpu import LinuxAmdgpu
@@ -46,11 +47,12 @@ def read(collector):
         readings = list(collector.read())
     except NotAvailable as why:
         return [f"# not available: {why}"]
-    return [
-        "%s{%s} %.12g" % (family.name, ",".join(f'{name}="{text}"' for name, text in labels), value)
-        for family, labels, value in readings
-        if family.name != "tokwatt_build_info"
-    ]
+    return [line(reading) for reading in readings if reading.family is not BUILD_INFO]
+
+
+def line(reading):
+    labels = ",".join(f'{name}="{text}"' for name, text in reading.labels)
+    return f"{reading.family.name}{{{labels}}} {reading.value:.12g}"
 
 
 @pytest.mark.parametrize("name", MACHINES)
@@ -61,7 +63,7 @@ def test_a_machine_gives_what_was_reviewed(name, tmp_path, monkeypatch):
     for collector in running:
         read(collector)
     later(name, machine)
-    text = "\n".join(line for collector in running for line in (f"## {collector.name}", *read(collector))) + "\n"
+    text = "\n".join(row for collector in running for row in (f"## {collector.name}", *read(collector))) + "\n"
     golden = GOLDEN / f"{name}.txt"
     if os.environ.get("UPDATE_GOLDEN"):
         golden.write_text(text)
@@ -72,6 +74,6 @@ def test_a_machine_gives_what_was_reviewed(name, tmp_path, monkeypatch):
 def test_no_series_of_a_machine_occurs_twice(name, tmp_path, monkeypatch):
     machine = make(name, tmp_path)
     monkeypatch.setattr(psutil._pslinux, "POWER_SUPPLY_PATH", str(machine.supplies))
-    lines = [line for collector in collectors(machine, "x") for line in read(collector) if not line.startswith("#")]
-    series = [line.rpartition(" ")[0] for line in lines]
+    rows = [row for collector in collectors(machine, "x") for row in read(collector) if not row.startswith("#")]
+    series = [row.rpartition(" ")[0] for row in rows]
     assert sorted(series) == sorted(set(series))

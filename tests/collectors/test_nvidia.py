@@ -6,9 +6,9 @@ import re
 
 import pynvml
 import pytest
+
 from fakes.nvml import MIB, FakeGpu, FakeNvml, Process
 from fakes.sysfs import Machine
-
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.collectors.nvidia import RESTART_SECONDS, Nvidia
 from tokwatt_exporter.errors import NotAvailable

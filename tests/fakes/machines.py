@@ -115,7 +115,9 @@ def amd_desktop(m: Machine) -> None:
         "gpu_busy_percent": 2, "mem_info_vram_total": 536870912, "mem_info_vram_used": 100_000_000,
         "mem_info_gtt_total": 33_000_000_000, "mem_info_gtt_used": 40_000_000,
         "gpu_metrics": b"\x80\x00\x02\x01" + bytes(124),
-    }, (8, {"power1_input": 31_000_000, "freq1_input": 600_000_000, "temp1_label": "edge", "temp1_input": 47000}))  # fmt: skip
+    }, (8, {
+        "power1_input": 31_000_000, "freq1_input": 600_000_000, "temp1_label": "edge", "temp1_input": 47000,
+    }))  # fmt: skip
     m.rapl("intel-rapl:0", "package-0", 0, 65_532_610_987)
     m.rapl("intel-rapl:0:0", "core", 1_000_000, 65_532_610_987)
 
