@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import logging
 import os
@@ -150,8 +151,13 @@ class Client:
 
 
 def _trust(url: str) -> ssl.SSLContext | bool:
-    # Loading the certificates of every authority takes 30 ms and 2 MB; without https an empty store trusts nobody.
-    return True if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return True if url.startswith("https:") else _nobody()
+
+
+@functools.cache
+def _nobody() -> ssl.SSLContext:
+    # Loading the certificates of every authority takes 30 ms and 2 MB; plain http needs none, and this trusts nobody.
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _refuse(response: httpx.Response) -> None:

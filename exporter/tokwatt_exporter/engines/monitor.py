@@ -13,7 +13,7 @@ from tokwatt_exporter.clock import Clock, SystemClock
 from tokwatt_exporter.collectors.base import Collector
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.engines.client import Client, connect
-from tokwatt_exporter.engines.discovery import Found, Scan, descends
+from tokwatt_exporter.engines.discovery import WITHIN_SECONDS, Found, Scan, descends
 from tokwatt_exporter.engines.names import Names
 from tokwatt_exporter.engines.processes import Processes
 from tokwatt_exporter.engines.sockets import Listener, Sockets
@@ -24,8 +24,9 @@ from tokwatt_exporter.snapshot import Reading
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: Shares of the sample interval: one request, a whole probe. The sampler gives a collector 0.8 of it.
-REQUEST_SHARE, PROBE_SHARE = 0.3, 0.6
+#: Shares of the sample interval: one request, a whole probe, and once the first look around. The sampler gives a
+#: collector 0.8 of the interval.
+REQUEST_SHARE, PROBE_SHARE, FIRST_LOOK_SHARE = 0.3, 0.45, 0.3
 LONGEST_REQUEST_SECONDS = 2.0
 CLOSE_SECONDS = 2.0
 
@@ -179,7 +180,7 @@ class EngineMonitor(Collector):
         self._discovery = asyncio.create_task(self._discover())
         try:
             # The first sample has what the first round finds, where the interval leaves time for it.
-            async with asyncio.timeout(self._limit):
+            async with asyncio.timeout(min(FIRST_LOOK_SHARE * self._config.sample_interval, WITHIN_SECONDS + 0.5)):
                 await self._discovered.wait()
         except TimeoutError:
             pass
