@@ -1,5 +1,7 @@
 """AMD GPUs through sysfs."""
 
+import shutil
+
 import pytest
 
 from fakes.sysfs import Machine
@@ -147,6 +149,16 @@ def test_a_gpu_that_sleeps_is_not_woken_and_its_sleep_is_not_integrated(machine,
     now = sample(amdgpu)
     assert now.get(c.ENERGY(0, device="gpu0")) == 0
     assert now.get(c.GPU_BUSY(0, device="gpu0")) == 0
+
+
+def test_a_driver_that_was_reloaded_has_its_sensors_elsewhere_and_its_joules_still(machine, amdgpu):
+    folder, hwmon = card(machine, {"power1_average": 100_000_000})
+    sample(amdgpu)
+    shutil.rmtree(machine.root / hwmon)
+    (machine.sys / "class/hwmon/hwmon0").unlink()
+    machine.hwmon(4, "amdgpu", folder.removeprefix("sys/devices/"), {"power1_average": 100_000_000})
+    machine.clock.pass_time(5)
+    assert sample(amdgpu).get(c.ENERGY(0, device="gpu0")) == 500
 
 
 def test_what_is_not_known_after_the_machine_slept_is_not_integrated(machine, amdgpu):

@@ -10,7 +10,7 @@ from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.clock import Clock, SystemClock
 from tokwatt_exporter.collectors.base import Collector
 from tokwatt_exporter.collectors.delta import Accumulator
-from tokwatt_exporter.collectors.linux_files import entries, number, text
+from tokwatt_exporter.collectors.linux_files import entries, links, number, text
 from tokwatt_exporter.collectors.linux_gpu import GpuIds
 from tokwatt_exporter.collectors.linux_hwmon import fans, thermometers
 from tokwatt_exporter.errors import NotAvailable
@@ -28,25 +28,31 @@ class LinuxAmdgpu(Collector):
         self._sys = sys
         self._ids = GpuIds(sys)
         self._totals = Accumulator(clock or SystemClock())
-        self._gpus: dict[Path, _Gpu] = {}
+        self._gpus: list[_Gpu] = []
+        self._seen: tuple[dict[str, str], ...] = ()
 
     def read(self) -> Iterator[Reading]:
         """The values of each GPU now. `NotAvailable` where there is none."""
-        found = self._found()
-        self._gpus = {path: self._gpus.get(path) or _Gpu(self._sys, path, self._ids(path.name)) for path in found}
+        self._look_again()
         if not self._gpus:
             raise NotAvailable("no AMD GPU in /sys/class/drm")
-        for gpu in self._gpus.values():
+        for gpu in self._gpus:
             yield from gpu.read(self._totals)
 
     def rebase(self) -> None:
         """Power during sleep is not known."""
         self._totals.rebase()
 
-    def _found(self) -> list[Path]:
+    def _look_again(self) -> None:
         drm = self._sys / "class/drm"
-        cards = [name for name in entries(drm) if re.fullmatch(r"card\d+", name)]
-        return [(drm / n / "device").resolve() for n in cards if text(drm / n / "device/vendor") == _AMD]
+        # A driver that was reloaded has its sensors under another hwmon number.
+        now = links(drm), links(self._sys / "class/hwmon")
+        if now == self._seen:
+            return
+        self._seen = now
+        cards = [drm / name / "device" for name in now[0] if re.fullmatch(r"card\d+", name)]
+        paths = [card.resolve() for card in cards if text(card / "vendor") == _AMD]
+        self._gpus = [_Gpu(self._sys, path, self._ids(path.name)) for path in paths]
 
 
 class _Gpu:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -44,6 +45,15 @@ def entries(path: str | Path) -> list[str]:
             return sorted((entry.name for entry in found), key=natural)
     except OSError:
         return []
+
+
+def links(folder: str | Path) -> dict[str, str]:
+    """Where the links of a folder of /sys/class point, by name: another answer means that devices came or went."""
+    found = {}
+    for name in entries(folder):
+        with contextlib.suppress(OSError):
+            found[name] = os.readlink(os.path.join(folder, name))  # noqa: PTH115, PTH118 - a tenth of a Path's cost
+    return found
 
 
 def natural(name: str) -> list[str | int]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tokwatt_exporter.collectors.linux_files import entries, natural, number, text
+from tokwatt_exporter.collectors.linux_files import entries, links, natural, number, text
 
 #: Chips inside the processor, by the name of their driver.
 _CPU = frozenset({"coretemp", "k10temp", "zenpower", "k8temp", "via_cputemp", "cpu_thermal"})
@@ -62,7 +61,7 @@ class Hwmon:
 
     def changed(self) -> bool:
         """Whether the chips are others than at the last call; True at the first."""
-        now = {name: os.path.realpath(self._folder / name) for name in entries(self._folder)}
+        now = links(self._folder)
         changed, self._seen = now != self._seen, now
         return changed
 
