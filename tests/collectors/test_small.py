@@ -224,6 +224,14 @@ def test_a_file_that_cannot_be_read_has_no_value(tmp_path):
     assert number(tmp_path / "empty") is None
 
 
+def test_reading_a_file_leaves_no_descriptor_open(tmp_path):
+    (tmp_path / "temp1_input").write_text("40000\n")
+    before = psutil.Process().num_fds()
+    for _ in range(5):
+        assert number(tmp_path / "temp1_input") == 40_000
+    assert psutil.Process().num_fds() == before
+
+
 def test_folders_are_listed_in_natural_order(tmp_path):
     for name in ("card10", "card2", "render1"):
         (tmp_path / name).mkdir()

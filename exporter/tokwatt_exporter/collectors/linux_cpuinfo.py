@@ -27,7 +27,7 @@ def cpu_identity(proc: Path) -> CpuIdentity:
     vendor = merged.get("vendor_id")
     cores = {(cpu["physical id"], cpu["core id"]) for cpu in cpus if cpu.keys() >= {"physical id", "core id"}}
     return CpuIdentity(
-        _VENDORS.get(vendor, vendor) if vendor else None,
+        _VENDORS.get(vendor or "", vendor),
         merged.get("model name") or merged.get("Hardware"),
         len(cores) or sum("processor" in cpu for cpu in cpus) or None,
     )
