@@ -19,7 +19,8 @@ from support.captures import shared_captures
 from support.net import free_port, wait_for
 from tokwatt_exporter.config import Config, EngineConfig, load
 from tokwatt_exporter.engines import discovery
-from tokwatt_exporter.engines.discovery import Found, Scan
+from tokwatt_exporter.engines.discovery import Found
+from tokwatt_exporter.engines.scan import Scan
 from tokwatt_exporter.engines.sockets import Listener, Sockets
 
 ENGINES = Path(fake.__file__)

@@ -12,7 +12,7 @@ from hypothesis import strategies as some
 
 from tokwatt_exporter.engines.answers import clean, known, number, positive, unload_time
 from tokwatt_exporter.engines.base import Answer, State
-from tokwatt_exporter.engines.discovery import adapter, recognise
+from tokwatt_exporter.engines.scan import adapter, recognise
 from tokwatt_exporter.engines.sockets import Listener
 from tokwatt_exporter.errors import EngineError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import threading
 import time
 import urllib.request
@@ -13,15 +14,17 @@ from pathlib import Path
 
 import pytest
 
-from support.engine import LlamaServer, llama_server
-from support.net import wait_for
+from support.components import component
+from support.engine import LlamaServer, llama_server, tiny_model
+from support.net import free_port, wait_for
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.config import Config, EngineConfig, load
 from tokwatt_exporter.engines import discovery
 from tokwatt_exporter.engines.client import Client
-from tokwatt_exporter.engines.discovery import Found, Scan
+from tokwatt_exporter.engines.discovery import Found
 from tokwatt_exporter.engines.llama_cpp import LlamaCpp
 from tokwatt_exporter.engines.monitor import EngineMonitor
+from tokwatt_exporter.engines.scan import Scan
 from tokwatt_exporter.engines.sockets import Listener
 from tokwatt_exporter.selfmetrics import SelfMetrics
 from tokwatt_exporter.snapshot import Reading
@@ -202,6 +205,27 @@ def test_a_server_that_is_killed_and_started_again_is_down_in_between(tmp_path: 
             readings = watched.read()
             assert value(readings, c.ENGINE_UP) == 1
             assert value(readings, c.GENERATION_TOKENS) == 0
+
+
+def test_a_real_router_lists_its_models_and_polling_loads_none(tmp_path: Path):
+    models, port = tmp_path / "models", free_port()
+    models.mkdir()
+    for name in ("one", "two"):
+        (models / f"{name}.gguf").symlink_to(tiny_model())
+    url = f"http://127.0.0.1:{port}"
+    command = [str(component("llama-server")), "--models-dir", str(models), "--port", str(port), "--metrics"]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as router:
+        try:
+            wait_for(lambda: "ok" in get(f"{url}/health"), 30, "the router to be ready")
+            with monitor(EngineConfig(url, "it")) as watched:
+                readings = [watched.read() for _ in range(3)][-1]
+                (found,) = watched.instances()
+            states = {row["status"]["value"] for row in json.loads(get(f"{url}/models"))["data"]}
+        finally:
+            router.kill()
+    assert (found.kind, sorted(found.models)) == ("llama_cpp", ["one", "two"])
+    assert value(readings, c.ENGINE_MODELS_LOADED, engine="it") == 0
+    assert states == {"unloaded"}
 
 
 def test_a_generation_streams_tokens_and_usage(tmp_path: Path):

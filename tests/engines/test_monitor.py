@@ -14,8 +14,8 @@ from support.captures import shared_captures
 from support.net import free_port, wait_for
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.config import Config, EngineConfig, load
-from tokwatt_exporter.engines.discovery import Scan
 from tokwatt_exporter.engines.monitor import EngineMonitor
+from tokwatt_exporter.engines.scan import Scan
 from tokwatt_exporter.engines.sockets import Listener
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.selfmetrics import SelfMetrics

@@ -11,7 +11,7 @@ from fakes import engines as fake
 from fakes.engines import FakeEngine, as_json, recorded, response
 from support.captures import shared_captures
 from tokwatt_exporter.engines.client import Client, NoAnswer
-from tokwatt_exporter.engines.discovery import recognise
+from tokwatt_exporter.engines.scan import recognise
 
 HTTP = {
     "root": "/", "root.404": "/", "health": "/health", "health.200": "/health", "healthz": "/healthz",

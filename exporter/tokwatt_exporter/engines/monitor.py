@@ -13,9 +13,10 @@ from tokwatt_exporter.clock import Clock, SystemClock
 from tokwatt_exporter.collectors.base import Collector
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.engines.client import Client, connect
-from tokwatt_exporter.engines.discovery import WITHIN_SECONDS, Found, Scan, descends
+from tokwatt_exporter.engines.discovery import Found
 from tokwatt_exporter.engines.names import Names
 from tokwatt_exporter.engines.processes import Processes
+from tokwatt_exporter.engines.scan import WITHIN_SECONDS, Scan, descends
 from tokwatt_exporter.engines.sockets import Listener, Sockets
 from tokwatt_exporter.engines.watch import Outcome, Watch, readings
 from tokwatt_exporter.selfmetrics import SelfMetrics

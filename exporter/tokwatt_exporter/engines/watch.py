@@ -12,7 +12,8 @@ from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.config import EngineConfig
 from tokwatt_exporter.engines.base import Model, State
 from tokwatt_exporter.engines.client import Client, NoAnswer
-from tokwatt_exporter.engines.discovery import Found, adapter, recognise
+from tokwatt_exporter.engines.discovery import Found
+from tokwatt_exporter.engines.scan import adapter, recognise
 from tokwatt_exporter.engines.sockets import Listener, started
 from tokwatt_exporter.errors import EngineError
 from tokwatt_exporter.snapshot import Reading
