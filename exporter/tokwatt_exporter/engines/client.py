@@ -53,7 +53,7 @@ def is_loopback(url: str) -> bool:
         return host.lower() == "localhost"
 
 
-def read_key(path: Path) -> str:
+def read_api_key(path: Path) -> str:
     """The API key in a file that only this user can read; `UsageError` says what to mend."""
     try:
         with path.open("rb") as file:
@@ -72,10 +72,22 @@ def read_key(path: Path) -> str:
     return key.decode("ascii")
 
 
+def api_key(engine: EngineConfig) -> str | None:
+    """The key of a configured engine, or None; `UsageError` where it cannot be read or would be sent in the clear."""
+    if engine.api_key_file is None:
+        return None
+    _refuse_clear_text(engine.url, engine.allow_insecure)
+    return read_api_key(engine.api_key_file)
+
+
 def connect(engine: EngineConfig, deadline: float = 2.0) -> Client:
-    """A client for a configured engine, its key read from the file; `UsageError` where the configuration is unsafe."""
-    key = read_key(engine.api_key_file) if engine.api_key_file else None
-    return Client(engine.url, key=key, allow_insecure=engine.allow_insecure, deadline=deadline)
+    """A client for a configured engine; `UsageError` as from `api_key`."""
+    return Client(engine.url, key=api_key(engine), allow_insecure=engine.allow_insecure, deadline=deadline)
+
+
+def _refuse_clear_text(url: str, allow_insecure: bool) -> None:
+    if url.startswith("http:") and not is_loopback(url) and not allow_insecure:
+        raise UsageError(f"engine {url}: would get its API key unencrypted; use https or set allow-insecure = true")
 
 
 class Client:
@@ -84,8 +96,8 @@ class Client:
     def __init__(
         self, url: str, *, key: str | None = None, allow_insecure: bool = False, deadline: float = 2.0
     ) -> None:
-        if key and url.startswith("http:") and not is_loopback(url) and not allow_insecure:
-            raise UsageError(f"engine {url}: would get its API key unencrypted; use https or set allow-insecure = true")
+        if key:
+            _refuse_clear_text(url, allow_insecure)
         self.url = url
         self.deadline = deadline
         headers = {"User-Agent": f"tokwatt/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
