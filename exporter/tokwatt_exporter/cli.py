@@ -42,7 +42,7 @@ def run(config: Config) -> None:
 
 
 @app.command()
-@with_config(DATA_DIR, collectors=True)
+@with_config(DATA_DIR, "path.procfs", "path.sysfs", collectors=True)
 def sample(config: Config, json: Json = False) -> None:
     """Sample once (two readings, a second apart) and print every series."""
     from tokwatt_exporter import show

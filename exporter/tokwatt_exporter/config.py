@@ -115,6 +115,8 @@ class Config:
     discovery_forget_after: float = option(
         "discovery.forget-after", parse.duration, "1h", "When an engine that is down is forgotten.", metavar="DURATION"
     )
+    path_procfs: Path = option("path.procfs", parse.path, "/proc", "Where procfs is mounted (Linux).", metavar="DIR")
+    path_sysfs: Path = option("path.sysfs", parse.path, "/sys", "Where sysfs is mounted (Linux).", metavar="DIR")
     log_level: str = option(
         "log.level", parse.choice("debug", "info", "warning", "error"), "info", "debug, info, warning or error.",
         metavar="LEVEL",

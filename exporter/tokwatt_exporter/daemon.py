@@ -101,6 +101,7 @@ def collectors(
 
     built += registry.build(
         config.collector_enabled,
+        paths={"proc": config.path_procfs, "sys": config.path_sysfs},
         nvidia={"owner": owner},
         engines={"config": config, "metrics": metrics},
         benchmark={"latest": bench_latest, "data_dir": config.data_dir},

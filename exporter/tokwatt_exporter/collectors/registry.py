@@ -7,8 +7,10 @@ line needs the names only.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokwatt_exporter.collectors.base import Collector
@@ -51,16 +53,24 @@ REGISTRY: tuple[Entry, ...] = (
 NAMES: tuple[str, ...] = tuple(entry.name for entry in REGISTRY)
 
 
-def build(enabled: Callable[[str, bool], bool], platform: str = sys.platform, **given: Any) -> list[Collector]:
+def build(
+    enabled: Callable[[str, bool], bool],
+    platform: str = sys.platform,
+    paths: Mapping[str, Path] | None = None,
+    **given: Any,
+) -> list[Collector]:
     """The collectors of this platform that `enabled(name, default)` wants, each built with real defaults.
 
-    `given` are constructor arguments by collector name, for what only the daemon has (`nvidia={"owner": …}`).
+    `paths` are where `proc` and `sys` are mounted, for those who read them; `given` are constructor arguments by
+    collector name, for what only the daemon has (`nvidia={"owner": …}`).
     """
-    return [
-        _load(entry.classes[platform])(**given.get(entry.name, {}))
-        for entry in REGISTRY
-        if platform in entry.classes and enabled(entry.name, entry.enabled)
-    ]
+    wanted = [e for e in REGISTRY if platform in e.classes and enabled(e.name, e.enabled)]
+    return [_make(_load(e.classes[platform]), paths or {}, given.get(e.name, {})) for e in wanted]
+
+
+def _make(collector: type[Collector], paths: Mapping[str, Path], given: Mapping[str, Any]) -> Collector:
+    takes = inspect.signature(collector).parameters
+    return collector(**{name: path for name, path in paths.items() if name in takes}, **given)
 
 
 def _load(path: str) -> type[Collector]:
