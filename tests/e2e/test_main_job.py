@@ -1,4 +1,4 @@
-"""The whole way with real parts: engine, daemon, Prometheus, OTLP receivers, DuckDB, and a benchmark in the same store."""
+"""The whole way with real parts: engine, daemon, Prometheus, OTLP receivers, DuckDB, and a benchmark beside them."""
 
 import contextlib
 import json
@@ -8,11 +8,11 @@ import time
 import duckdb
 import httpx
 import pytest
+
+from e2e.daemon import daemon, tokwatt
 from support.components import component
 from support.engine import llama_server
 from support.net import free_port, wait_for
-
-from e2e.daemon import daemon, tokwatt
 from tokwatt_exporter.catalogue import (
     BENCHMARK_GENERATION_SPEED,
     BENCHMARK_RUNS,
