@@ -48,7 +48,7 @@ def main() -> int:
                 rows.append(row)
         except Exception as error:
             broken += 1
-            rows.append(Row("not measured", str(error).strip() or type(error).__name__))
+            rows.append(Row("", "not measured", note=str(error).strip() or type(error).__name__))
         show(title, rows)
         missed += sum(row.met is False for row in rows)
     print(f"{missed} targets missed, {broken} parts not measured, {time.monotonic() - began:.0f} s")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
 class Row(NamedTuple):
-    """One figure: what was measured, the value as text, the target and whether it was met (None: there is none)."""
+    """One figure as text, its target and whether that was met (None: there is none), and what else there is to say."""
 
     what: str
     value: str
     target: str = ""
     met: bool | None = None
+    note: str = ""
 
 
 def milliseconds(seconds: float) -> str:
@@ -40,4 +42,6 @@ def show(title: str, rows: Sequence[Row]) -> None:
     for row in rows:
         verdict = "" if row.met is None else ("ok" if row.met else "MISSED")
         print(f"{row.what:<66} {row.value:>32} {row.target:>13} {verdict}".rstrip())
+        if row.note:
+            print(textwrap.fill(row.note, 112, initial_indent="    ", subsequent_indent="    "))
     print(flush=True)

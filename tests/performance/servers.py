@@ -1,4 +1,4 @@
-"""Servers of synthetic series, each in a process of its own: `python -m … ours|theirs PORT SERIES`.
+"""Servers of synthetic series, each in a process of its own: `python -m … tokwatt|prometheus_client PORT SERIES`.
 
 Both serve the same gauges with the same labels, help and values, and get new values every second.
 """
@@ -41,10 +41,9 @@ class Ours:
 
 def ours(port: int, series: int, folder: Path) -> None:
     """The exporter's own web server."""
-    from tokwatt_exporter.web.server import Server
-
     from tokwatt_exporter import config
     from tokwatt_exporter.selfmetrics import SelfMetrics
+    from tokwatt_exporter.web.server import Server
 
     flags = {"web.listen-address": [f"127.0.0.1:{port}"], "data-dir": str(folder)}
     state = Ours(series)
@@ -70,7 +69,7 @@ def theirs(port: int, series: int) -> None:
 
 if __name__ == "__main__":
     with TemporaryDirectory() as folder:
-        if sys.argv[1] == "ours":
+        if sys.argv[1] == "tokwatt":
             ours(int(sys.argv[2]), int(sys.argv[3]), Path(folder))
         else:
             theirs(int(sys.argv[2]), int(sys.argv[3]))

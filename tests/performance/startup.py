@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -40,51 +41,48 @@ def median_seconds(command: list[str]) -> float:
     return quantile(times, 0.5)
 
 
-#: In the order in which the daemon imports them; each step costs what those before it have not loaded yet.
-STEPS = (
-    "logging, json, threading, queue",
-    "psutil",
-    "httpx",
-    "asyncio",
-    "hypercorn.asyncio",
-    "prometheus_client",
-    "tokwatt_exporter.catalogue",
-    "tokwatt_exporter.config",
-    "tokwatt_exporter.daemon",
-    "tokwatt_exporter.collectors.registry",
-    "tokwatt_exporter.store.client, tokwatt_exporter.store.journal, tokwatt_exporter.sinks.history",
-    "tokwatt_exporter.engines.monitor",
-    "tokwatt_exporter.web.server",
-    "tokwatt_exporter.sinks.otlp",
-)
+#: In the order of the daemon; each step costs what those before it have not loaded yet.
+STEPS = {
+    "the command line": "import tokwatt_exporter.cli",
+    "the daemon": "import tokwatt_exporter.daemon",
+    "the web server": "import tokwatt_exporter.web.server",
+    "the history": (
+        "import tokwatt_exporter.store.client, tokwatt_exporter.store.journal, tokwatt_exporter.sinks.history"
+    ),
+    "the OTLP push": "import tokwatt_exporter.sinks.otlp",
+    "the engines": "import tokwatt_exporter.engines.monitor",
+    "the collectors": (
+        "from tokwatt_exporter import config, daemon, selfmetrics;"
+        "daemon.collectors(config.load({}), selfmetrics.SelfMetrics(), list)"
+    ),
+}
 
-_STEP = """
+_MEASURE = """
 import resource, sys
 def resident():
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * resource.getpagesize()
-sys.stdout.write(f"python {resident()} {len(sys.modules)}\\n")
+def packages():
+    return {name.partition(".")[0] for name in sys.modules} - sys.stdlib_module_names - {"tokwatt_exporter"}
+found = [(resident(), "")]
 for step in sys.argv[1:]:
+    before = packages()
     try:
-        exec(f"import {step}")
+        exec(step)
+        new = sorted(name for name in packages() - before if not name.startswith("_"))
+        found.append((resident(), ", ".join(new)))
     except ImportError as error:
-        sys.stdout.write(f"- {error}\\n")
-    else:
-        sys.stdout.write(f"+ {resident()} {len(sys.modules)}\\n")
+        found.append((resident(), f"NOT THERE: {error}"))
+import json
+sys.stdout.write(json.dumps(found))
 """
 
 
 def import_rows() -> Iterator[Row]:
-    """Resident memory, import by import (Linux)."""
-    done = subprocess.run([sys.executable, "-c", _STEP, *STEPS], check=True, capture_output=True, text=True)
-    first, *lines = done.stdout.splitlines()
-    before = int(first.split()[1])
+    """Resident memory after each part of the daemon is imported, and the packages it brought (Linux)."""
+    done = subprocess.run([sys.executable, "-c", _MEASURE, *STEPS.values()], check=True, capture_output=True, text=True)
+    (before, _), *steps = json.loads(done.stdout)
     yield Row("python alone", megabytes(before))
-    for step, line in zip(STEPS, lines, strict=True):
-        sign, rest = line.split(" ", 1)
-        if sign == "-":
-            yield Row(f"import {step}", f"not there: {rest}")
-            continue
-        after, modules = map(int, rest.split())
-        yield Row(f"import {step}", f"+{megabytes(after - before)} = {megabytes(after)}, {modules} modules")
+    for what, (after, packages) in zip(STEPS, steps, strict=True):
+        yield Row(f"{what}", f"+ {megabytes(after - before)} = {megabytes(after)}", note=packages)
         before = after
