@@ -140,6 +140,7 @@ def test_a_url_is_looked_at_alone():
     with llama() as one, ollama() as two:
         found = discovery.find_now(config(EngineConfig(two.url)), one.url)
     assert [(engine.kind, engine.name, engine.url) for engine in found] == [("llama_cpp", "llama_cpp", one.url)]
+    assert found[0].evidence == ("answers carry the header Server: llama.cpp",)
 
 
 def test_a_url_where_no_engine_answers_gives_nothing_and_says_why(caplog: pytest.LogCaptureFixture):

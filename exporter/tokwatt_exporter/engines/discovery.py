@@ -53,17 +53,20 @@ async def find(
     end = time.monotonic() + within
     engines = [_configured(config, url)] if url else list(config.engines)
     known_to_user = bool(not url or any(same(engine.url, url) for engine in config.engines))
+    why = ("configured",) if known_to_user else ()
     clients = [connect(engine, within) for engine in engines]
     look_by = min(LOOK_SECONDS, within / 2)
     if scan is None and config.discovery_enabled and not url:
         scan = Scan(config)
     try:
         given, seen = await asyncio.gather(
-            gather([_identify(engine, ask) for engine, ask in zip(engines, clients, strict=True)], within - look_by),
+            gather(
+                [_identify(engine, ask, why) for engine, ask in zip(engines, clients, strict=True)], within - look_by
+            ),
             scan.round((), within - look_by) if scan else _nothing(),
         )
         examined = [
-            answer or Examined(engine.kind, ("configured",), error="did not answer in time")
+            answer or Examined(engine.kind, why, error="did not answer in time")
             for engine, answer in zip(engines, given, strict=True)
         ]
         urls = [engine.url for engine in engines] + [sighting.listener.url for sighting in seen.sightings]
@@ -130,16 +133,16 @@ def _configured(config: Config, url: str) -> EngineConfig:
     return next((engine for engine in config.engines if same(engine.url, url)), EngineConfig(url))
 
 
-async def _identify(engine: EngineConfig, ask: Client) -> Examined:
+async def _identify(engine: EngineConfig, ask: Client, why: tuple[str, ...]) -> Examined:
     if engine.kind:
         return Examined(engine.kind, (f"configured as {engine.kind}",))
     try:
         found = await recognise(ask)
     except EngineError as error:
-        return Examined(None, ("configured",), error=str(error))
+        return Examined(None, why, error=str(error))
     if not found:
-        return Examined(None, ("configured",), error="is no engine that can be recognised")
-    return Examined(found[0], ("configured", *found[1]))
+        return Examined(None, why, error="is no engine that can be recognised")
+    return Examined(found[0], (*why, *found[1]))
 
 
 async def _look(one: Examined, ask: Client) -> None:
