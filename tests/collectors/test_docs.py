@@ -13,7 +13,8 @@ ROWS = {name: (linux, mac) for name, linux, mac in re.findall(r"^\| `(\w+)` \| (
 
 
 def test_the_table_has_every_collector_of_the_hardware_where_it_runs():
-    documented = {name: (linux != "–", mac != "–") for name, (linux, mac) in ROWS.items()}
+    none = "\N{EN DASH}"
+    documented = {name: (linux != none, mac != none) for name, (linux, mac) in ROWS.items()}
     registered = {entry.name: ("linux" in entry.classes, "darwin" in entry.classes) for entry in REGISTRY}
     for elsewhere in ("engines", "benchmark"):
         registered.pop(elsewhere, None)

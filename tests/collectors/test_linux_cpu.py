@@ -132,6 +132,22 @@ def test_the_clock_is_the_mean_over_online_cores_in_hertz(machine, cpu):
     assert now.get(CPU_FREQUENCY_MAX(0, cluster="cpu")) == 4e9
 
 
+def test_cores_that_share_a_clock_and_are_all_offline_have_none(machine, cpu):
+    machine.cpufreq(0, "0", 1_000_000, 3_000_000)
+    machine.cpufreq(1, "1", 2_000_000, 5_000_000)
+    machine.write("sys/devices/system/cpu/cpufreq", {"boost": 1})
+    machine.stat(cpu0=IDLE)
+    now = sample(cpu)
+    assert now.get(CPU_FREQUENCY(0, cluster="cpu")) == 1e9
+    assert now.get(CPU_FREQUENCY_MAX(0, cluster="cpu")) == 3e9
+
+
+def test_a_machine_that_counts_no_capacity_has_one_cluster(machine):
+    machine.write("sys/devices/system/cpu/cpu0", {"online": 1})
+    machine.write("sys/devices/system/cpu/cpuidle", {"current_driver": "none"})
+    assert clusters(machine.sys) == {}
+
+
 def test_a_clock_the_driver_does_not_know_is_absent(machine, cpu):
     machine.cpufreq(0, "0", "<unknown>", 3_000_000)
     machine.stat(cpu0=IDLE)
@@ -155,6 +171,13 @@ def test_identity_counts_physical_cores_of_all_sockets(machine, cpu):
     machine.stat(cpu0=IDLE)
     expected = DEVICE_INFO(device="cpu", kind="cpu", vendor="AMD", model="AMD EPYC 9654", cores="4")
     assert sample(cpu).get(expected) == 1
+
+
+def test_identity_is_read_once_and_what_is_not_known_is_left_out(machine, cpu):
+    machine.stat(cpu0=IDLE)
+    assert sample(cpu).get(DEVICE_INFO(device="cpu", kind="cpu")) == 1
+    machine.cpuinfo(1, vendor_id="AuthenticAMD")
+    assert sample(cpu).get(DEVICE_INFO(device="cpu", kind="cpu")) == 1
 
 
 def test_without_proc_there_is_no_cpu_to_read(cpu):

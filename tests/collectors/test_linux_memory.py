@@ -14,7 +14,7 @@ from tokwatt_exporter.catalogue import (
     SWAP_SIZE,
     SWAP_USED,
 )
-from tokwatt_exporter.collectors.linux_memory import LinuxMemory
+from tokwatt_exporter.collectors.linux_memory import LinuxMemory, meminfo
 from tokwatt_exporter.errors import NotAvailable
 from tokwatt_exporter.snapshot import Snapshot
 
@@ -65,6 +65,16 @@ def test_each_field_is_in_one_kind_only(machine, field, kind):
 def test_a_kind_the_kernel_does_not_count_is_absent(machine):
     machine.meminfo(MemTotal=1000, AnonPages=1, SUnreclaim=1)
     assert used(machine).keys() == {"anon", "kernel"}
+
+
+def test_fields_without_a_unit_are_counts_and_no_bytes(machine):
+    machine.meminfo(MemTotal=1000)
+    assert meminfo(machine.proc / "meminfo") == {"MemTotal": 1_024_000}
+
+
+def test_a_kernel_without_swap_has_none(machine):
+    machine.meminfo(MemTotal=1000)
+    assert not sample(machine).values.keys() & {SWAP_SIZE, SWAP_USED, SWAP_IN, SWAP_OUT}
 
 
 def test_swap_is_what_is_not_free_of_it(machine):

@@ -67,6 +67,7 @@ class LinuxCpu(Collector):
         try:
             with (self._proc / "stat").open(encoding="ascii", errors="replace") as lines:
                 for line in lines:
+                    # What follows counts interrupts, and is long on a large machine.
                     if not line.startswith("cpu"):
                         break
                     if line[3].isdigit():
@@ -109,7 +110,6 @@ class LinuxCpu(Collector):
 
 def _policies(folder: Path) -> Iterator[_Policy]:
     for name in entries(folder):
-        if name.startswith("policy"):
-            path = folder / name
-            cpus = frozenset(cpu_list(text(path / "related_cpus")))
-            yield _Policy(cpus, str(path / "scaling_cur_freq"), str(path / "cpuinfo_max_freq"))
+        path = folder / name
+        cpus = frozenset(cpu_list(text(path / "related_cpus")))
+        yield _Policy(cpus, str(path / "scaling_cur_freq"), str(path / "cpuinfo_max_freq"))

@@ -63,7 +63,7 @@ class LinuxMemory(Collector):
         yield from _pressure(text(self._proc / "pressure/memory"))
 
     def _swap(self, info: Mapping[str, int]) -> Iterator[Reading]:
-        if "SwapTotal" in info and "SwapFree" in info:
+        if "SwapTotal" in info:
             yield SWAP_SIZE(info["SwapTotal"])
             yield SWAP_USED(info["SwapTotal"] - info["SwapFree"])
         traffic = text(self._proc / "vmstat") or ""

@@ -29,12 +29,8 @@ def _hybrid(devices: Path) -> dict[int, str]:
 
 
 def _by_capacity(folder: Path) -> dict[int, str]:
-    capacity = {}
-    for name in entries(folder):
-        if name.startswith("cpu") and name[3:].isdigit():
-            value = number(folder / name / "cpu_capacity")
-            if value:
-                capacity[int(name[3:])] = value
+    found = {name: number(folder / name / "cpu_capacity") for name in entries(folder)}
+    capacity = {int(name.removeprefix("cpu")): value for name, value in found.items() if value}
     kinds: list[int] = []
     for value in sorted(set(capacity.values()), reverse=True):
         if not kinds or value < _ALIKE * kinds[-1]:
