@@ -130,6 +130,24 @@ def test_a_configured_engine_is_listed_when_it_is_down():
     assert "refuses connections" in found.evidence[-1]
 
 
+@pytest.mark.parametrize("kind", ["ollama", None])
+def test_a_configured_engine_that_hangs_is_listed_as_down_in_time(kind: str | None):
+    with FakeEngine({}, fake.silence) as engine:
+        began = time.monotonic()
+        (found,) = find((), EngineConfig(engine.url, "mine", kind))
+        assert time.monotonic() - began < 1.7
+    assert (found.kind, found.up) == (kind, False)
+    assert found.evidence[-1] == "did not answer in time"
+
+
+def test_an_engine_that_hangs_after_it_was_recognised_is_listed_without_a_version():
+    with llama() as engine:
+        engine.routes["/props"] = fake.silence
+        (found,) = find(scan(engine.port))
+    assert (found.kind, found.version, found.models) == ("llama_cpp", None, ())
+    assert found.evidence[-1] == "did not answer in time"
+
+
 def test_a_configured_engine_without_name_and_kind_is_named_by_its_address():
     url = f"http://127.0.0.1:{free_port()}"
     (found,) = find((), EngineConfig(url))

@@ -19,7 +19,7 @@ from tokwatt_exporter.errors import EngineError
 
 log = logging.getLogger(__name__)
 
-#: What is left of it to look at the engines that were recognised.
+#: Part of the time that is kept for looking at the engines that were recognised.
 LOOK_SECONDS = 0.4
 
 
@@ -52,39 +52,30 @@ async def find(
     """
     end = time.monotonic() + within
     engines = [_configured(config, url)] if url else list(config.engines)
-    known_to_user = bool(not url or any(same(engine.url, url) for engine in config.engines))
-    why = ("configured",) if known_to_user else ()
-    clients = [connect(engine, within) for engine in engines]
-    look_by = min(LOOK_SECONDS, within / 2)
+    by_user = not url or any(same(engine.url, url) for engine in config.engines)
+    why = ("configured",) if by_user else ()
     if scan is None and config.discovery_enabled and not url:
         scan = Scan(config)
+    examined = [Examined(engine.url, connect(engine, within), engine.kind, why) for engine in engines]
+    recognise_within = max(within - LOOK_SECONDS, within / 2)
     try:
-        given, seen = await asyncio.gather(
-            gather(
-                [_identify(engine, ask, why) for engine, ask in zip(engines, clients, strict=True)], within - look_by
-            ),
-            scan.round((), within - look_by) if scan else _nothing(),
+        _, seen = await asyncio.gather(
+            gather([one.identify() for one in examined], recognise_within),
+            scan.round((), recognise_within) if scan else _nothing(),
         )
-        examined = [
-            answer or Examined(engine.kind, why, error="did not answer in time")
-            for engine, answer in zip(engines, given, strict=True)
-        ]
-        urls = [engine.url for engine in engines] + [sighting.listener.url for sighting in seen.sightings]
-        clients += [Client(sighting.listener.url, deadline=within) for sighting in seen.sightings]
-        examined += [Examined(s.kind, s.evidence, pid=s.listener.pid) for s in seen.sightings]
-        await gather([_look(one, ask) for one, ask in zip(examined, clients, strict=True)], end - time.monotonic())
+        for kind, evidence, listener in ((s.kind, s.evidence, s.listener) for s in seen.sightings):
+            client = Client(listener.url, deadline=within)
+            examined.append(Examined(listener.url, client, kind, evidence, listener.pid, met=True))
+        await gather([one.look() for one in examined if one.kind], end - time.monotonic())
     finally:
-        await asyncio.gather(*(client.aclose() for client in clients))
-    for one, where in zip(examined, urls, strict=True):
-        if one.error and not known_to_user:
-            log.warning("%s: %s", where, one.error)
+        await asyncio.gather(*(one.ask.aclose() for one in examined))
     pids = {listener.url: listener.pid for listener in seen.listeners}
     names = Names(config.engines)
-    return [
-        one.found(names.name(where, one.kind), where, one.pid or pids.get(where))
-        for one, where in zip(examined, urls, strict=True)
-        if known_to_user or not one.error
-    ]
+    for one in examined:
+        one.pid = one.pid or pids.get(one.url)
+        if not by_user and not one.met:
+            log.warning("%s: %s", one.url, one.problem)
+    return [one.found(names.name(one.url, one.kind)) for one in examined if by_user or one.met]
 
 
 def as_json(found: Iterable[Found]) -> dict[str, Any]:
@@ -99,23 +90,50 @@ def _plain(value: object) -> object:
 
 @dataclass(slots=True)
 class Examined:
-    """What is known so far about one engine under examination."""
+    """One engine under examination: a configured one, or one that a scan has met."""
 
+    url: str
+    ask: Client
     kind: str | None
     evidence: tuple[str, ...]
-    state: State = field(default_factory=State)
-    error: str | None = None
     pid: int | None = None
+    #: Whether an engine has answered.
+    met: bool = False
+    state: State = field(default_factory=State)
+    #: Why it is not met, or says less than it could.
+    problem: str | None = "did not answer in time"
 
-    def found(self, name: str, url: str, pid: int | None) -> Found:
+    async def identify(self) -> None:
+        """Find out the kind, unless the user has said it."""
+        if self.kind:
+            self.evidence = (f"configured as {self.kind}",)
+            return
+        try:
+            found = await recognise(self.ask)
+        except EngineError as error:
+            self.problem = str(error)
+            return
+        if found:
+            self.kind, self.evidence, self.met = found[0], (*self.evidence, *found[1]), True
+        else:
+            self.problem = "is no engine that can be recognised"
+
+    async def look(self) -> None:
+        """Read version and models."""
+        try:
+            self.state = await adapter(self.kind or "").look(self.ask, "")
+        except EngineError as error:
+            self.problem, self.met = str(error), False
+        else:
+            self.problem, self.met = self.state.problem, True
+
+    def found(self, name: str) -> Found:
         """The result under its name."""
-        evidence = self.evidence + ((self.error,) if self.error else ())
-        if self.state.problem:
-            evidence += (self.state.problem,)
+        evidence = (*self.evidence, self.problem) if self.problem else self.evidence
         models = tuple(model.name for model in self.state.models)
         return Found(
-            self.kind, name, url, self.state.version, models, evidence, pid, not self.error, self.state.problem
-        )
+            self.kind, name, self.url, self.state.version, models, evidence, self.pid, self.met, self.problem
+        )  # fmt: skip
 
 
 def same(one: str, other: str) -> bool:
@@ -131,27 +149,6 @@ def _normal(url: str) -> tuple[str, str, int, str]:
 
 def _configured(config: Config, url: str) -> EngineConfig:
     return next((engine for engine in config.engines if same(engine.url, url)), EngineConfig(url))
-
-
-async def _identify(engine: EngineConfig, ask: Client, why: tuple[str, ...]) -> Examined:
-    if engine.kind:
-        return Examined(engine.kind, (f"configured as {engine.kind}",))
-    try:
-        found = await recognise(ask)
-    except EngineError as error:
-        return Examined(None, why, error=str(error))
-    if not found:
-        return Examined(None, why, error="is no engine that can be recognised")
-    return Examined(found[0], (*why, *found[1]))
-
-
-async def _look(one: Examined, ask: Client) -> None:
-    if one.error or not one.kind:
-        return
-    try:
-        one.state = await adapter(one.kind).look(ask, "")
-    except EngineError as error:
-        one.error = str(error)
 
 
 async def _nothing() -> Round:
