@@ -185,7 +185,7 @@ SAMPLES_DROPPED = _add(
     Counter(
         PREFIX + "samples_dropped_total",
         "{sample}",
-        "Samples refused: non_finite, label_limit.",
+        "Samples refused: non_finite, label_limit, buffer_full.",
         ("reason",),
         None,
         ours=True,

@@ -1,0 +1,95 @@
+"""The history as the daemon uses it: each call is a short-lived child, so DuckDB's memory is never the daemon's."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tokwatt_exporter import errors
+from tokwatt_exporter.store.queries import prepare
+
+log = logging.getLogger(__name__)
+
+#: Queries that run at once; each is a process.
+CONCURRENT_QUERIES = 2
+_WORKER = (sys.executable, "-P", "-m", "tokwatt_exporter.store.worker")
+
+
+class Store:
+    """Flushes and queries of one data directory. Safe to use from several threads."""
+
+    def __init__(self, data_dir: Path, *, worker: Sequence[str] = _WORKER) -> None:
+        self._data_dir = data_dir
+        self._worker = tuple(worker)
+        self._queries = threading.BoundedSemaphore(CONCURRENT_QUERIES)
+
+    def flush(self, timeout: float = 30.0) -> dict[str, Any]:
+        """Take the journal into the history.
+
+        Gives `rows` and `bench_runs` committed, `skipped` damaged records, `newest_ms` of the newest sample (None
+        where there is none), `size_bytes` of the file and its log, `bench_latest` rows, and `moved_aside`, the name
+        of a damaged file. `StoreLocked` where another program holds the file, `StoreError` for all else.
+        """
+        result: dict[str, Any] = self._run("flush", {"wait": min(5.0, timeout / 2)}, timeout)
+        return result
+
+    def query(self, name: str, params: Mapping[str, Any] | None = None, timeout: float = 20.0) -> list[dict[str, Any]]:
+        """The rows of a named query; `UsageError` for a parameter it does not take."""
+        prepare(name, params)
+        if not self._queries.acquire(timeout=timeout):
+            raise errors.StoreError("too many queries at once; try again")
+        try:
+            order = {"name": name, "params": dict(params or {}), "wait": min(3.0, timeout / 4), "timeout": timeout / 2}
+            rows: list[dict[str, Any]] = self._run("query", order, timeout)
+            return rows
+        finally:
+            self._queries.release()
+
+    def _run(self, command: str, order: Mapping[str, Any], timeout: float) -> Any:
+        child = subprocess.Popen(
+            [*self._worker, command, "--data-dir", str(self._data_dir)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            # Ctrl-C in the terminal is for the daemon, whose last flush this may be.
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            out, err = child.communicate(json.dumps(order).encode(), timeout)
+        except subprocess.TimeoutExpired:
+            raise errors.StoreError(f"the history did not answer within {timeout:g} s") from None
+        finally:
+            _end(child)
+        for line in err.decode(errors="replace").splitlines():
+            log.warning("%s", line)
+        return _answer(command, child.returncode, out)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe:
+            with suppress(OSError):
+                pipe.close()
+
+
+def _answer(command: str, code: int, out: bytes) -> Any:
+    try:
+        answer = json.loads(out)
+        if "error" not in answer:
+            return answer["result"]
+        kind = getattr(errors, answer["error"], errors.StoreError)
+        message = answer["message"]
+    except (ValueError, KeyError, TypeError):
+        raise errors.StoreError(f"the history's {command} ended with exit status {code}") from None
+    raise kind(message)

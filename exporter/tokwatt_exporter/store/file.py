@@ -1,0 +1,174 @@
+"""The DuckDB file: how it is opened, by whom it is held, and what its errors mean."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokwatt_exporter.errors import StoreError, StoreLocked
+from tokwatt_exporter.store import schema
+
+if TYPE_CHECKING:
+    import duckdb
+
+log = logging.getLogger(__name__)
+
+#: Grafana's DuckDB plugin and hosted DuckDB cannot read a newer format.
+STORAGE = "v1.5.0"
+_DAMAGED = ("not a valid DuckDB database file", "Corrupt database file", "Could not read enough bytes")
+
+
+class StoreDamaged(StoreError):
+    """The file's content is not what DuckDB wrote."""
+
+
+def path_of(data_dir: Path) -> Path:
+    """The history of a data directory."""
+    return data_dir / "history.duckdb"
+
+
+def wal_of(path: Path) -> Path:
+    """The write-ahead log that belongs to a DuckDB file."""
+    return path.with_name(path.name + ".wal")
+
+
+def size_of(path: Path) -> int:
+    """Bytes of the file and its write-ahead log; 0 where there is none."""
+    total = 0
+    for part in (path, wal_of(path)):
+        with suppress(FileNotFoundError):
+            total += part.stat().st_size
+    return total
+
+
+def ours(data_dir: Path) -> bool:
+    """Whether this user may write: root in someone's directory would leave files that its owner cannot open."""
+    try:
+        return os.access(data_dir, os.W_OK | os.X_OK) and data_dir.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+@contextmanager
+def store_lock(data_dir: Path, wait: float, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock that all of tokwatt takes around the file; `StoreLocked` after `wait` seconds."""
+    flags = os.O_RDWR | os.O_CREAT if ours(data_dir) else os.O_RDONLY
+    try:
+        fd = os.open(data_dir / "store.lock", flags | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if shared:
+            # A reader that may not have the lock relies on DuckDB's own.
+            yield
+            return
+        raise StoreError(f"{data_dir}/store.lock cannot be opened: {error.strerror}") from None
+    try:
+        _take(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait, data_dir)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _take(fd: int, how: int, wait: float, data_dir: Path) -> None:
+    end = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(fd, how | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise StoreLocked(f"{path_of(data_dir)} is in use by another tokwatt command; try again") from None
+        time.sleep(0.02)
+
+
+@contextmanager
+def connection(path: Path, wait: float, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The open file, for as long as the block runs. Errors of DuckDB inside it come out as `StoreError`."""
+    import duckdb
+
+    # The file and its log are made with the process's mask, and only for the owner.
+    mask = os.umask(0o077)
+    try:
+        db = _connect(path, wait, read_only)
+        try:
+            yield db
+        finally:
+            db.close()
+    except duckdb.Error as error:
+        raise explained(error, path) from error
+    finally:
+        os.umask(mask)
+
+
+def _connect(path: Path, wait: float, read_only: bool) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "storage_compatibility_version": STORAGE, "threads": 2 if read_only else 1,
+        "memory_limit": "512MB" if read_only else "256MB",
+    }  # fmt: skip
+    if read_only:
+        config |= {"enable_external_access": "false", "lock_configuration": "true"}
+    end = time.monotonic() + wait
+    pause = 0.01
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only, config=config)
+        except duckdb.IOException as error:
+            if "Could not set lock" not in str(error) or time.monotonic() >= end:
+                raise
+        time.sleep(pause)
+        pause = min(2 * pause, 0.1)
+
+
+def explained(error: Exception, path: Path) -> StoreError:
+    """The one line to say for an error of DuckDB."""
+    text = " ".join(str(error).split())
+    if "Could not set lock" in text:
+        holder = re.search(r"held in (\S+) \(PID (\d+)\)", text)
+        by = f"{Path(holder[1]).name}, pid {holder[2]}" if holder else "another program"
+        return StoreLocked(f"{path} is held by {by}: close it there, or try again later")
+    if any(sign in text for sign in _DAMAGED):
+        return StoreDamaged(f"{path} is damaged: {text[:200]}")
+    return StoreError(f"{path}: {text[:300]}")
+
+
+def create(path: Path) -> None:
+    """A new history. It gets its name when it is whole, so a file of that name always is one."""
+    new = path.with_name(path.name + ".new")
+    remove(new)
+    if wal_of(path).exists():
+        aside(path)
+    try:
+        with connection(new, 0.0) as db:
+            schema.migrate(db, new)
+        if wal_of(new).exists():
+            raise StoreError(f"{path} cannot be made: the disk is full")
+        new.rename(path)
+    finally:
+        remove(new)
+
+
+def remove(path: Path) -> None:
+    """Delete a DuckDB file and its log, where they are."""
+    wal_of(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+
+
+def aside(path: Path) -> Path:
+    """Rename a damaged history and its log; gives the new name."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    kept = path.with_name(f"{path.name}.corrupt-{stamp}")
+    # The log first: a new file must never find the log of the old one beside it.
+    with suppress(FileNotFoundError):
+        wal_of(path).rename(wal_of(kept))
+    with suppress(FileNotFoundError):
+        path.rename(kept)
+    return kept

@@ -1,0 +1,73 @@
+"""The tables of the history, made and changed by numbered migrations that only go forward.
+
+A shipped migration never changes, nor does a column it made: people ask these tables with tools of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokwatt_exporter.errors import StoreError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_FIRST = """
+CREATE TABLE series (series_id INTEGER PRIMARY KEY, metric VARCHAR NOT NULL, labels MAP(VARCHAR, VARCHAR) NOT NULL,
+    host VARCHAR NOT NULL);
+CREATE TABLE sample (series_id INTEGER NOT NULL, time TIMESTAMP_MS NOT NULL, value DOUBLE NOT NULL);
+CREATE TABLE bench_run (run_id VARCHAR PRIMARY KEY, started TIMESTAMP_MS, finished TIMESTAMP_MS, host VARCHAR,
+    tool_version VARCHAR, engine VARCHAR, engine_kind VARCHAR, engine_version VARCHAR, engine_url VARCHAR,
+    model VARCHAR, scenario VARCHAR, concurrency INTEGER, runs INTEGER, failed INTEGER, max_tokens INTEGER,
+    settings JSON, result JSON, generation_tokens_per_second DOUBLE, prompt_tokens_per_second DOUBLE,
+    time_to_first_token_median_seconds DOUBLE, time_to_first_token_p95_seconds DOUBLE,
+    inter_token_latency_median_seconds DOUBLE, energy_per_token_joules DOUBLE, peak_memory_bytes DOUBLE);
+CREATE TABLE bench_request (run_id VARCHAR NOT NULL, request_index INTEGER, phase VARCHAR, started TIMESTAMP_MS,
+    ok BOOLEAN, failure VARCHAR, prompt_tokens INTEGER, cached_tokens INTEGER, generated_tokens INTEGER,
+    token_source VARCHAR, time_to_first_token_seconds DOUBLE, duration_seconds DOUBLE, chunk_offsets_ns BIGINT[],
+    energy_joules DOUBLE);
+CREATE TABLE journal_segment (name VARCHAR PRIMARY KEY, "offset" BIGINT NOT NULL);
+CREATE VIEW metrics AS
+    SELECT time, metric, labels, value, host FROM sample JOIN series USING (series_id);
+CREATE VIEW bench_results AS
+    SELECT finished AS time, host, engine, engine_kind, engine_version, model, scenario, concurrency, runs, failed,
+        generation_tokens_per_second, prompt_tokens_per_second, time_to_first_token_median_seconds,
+        time_to_first_token_p95_seconds, inter_token_latency_median_seconds, energy_per_token_joules,
+        peak_memory_bytes, run_id
+    FROM bench_run;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
+
+
+def version(db: DuckDBPyConnection) -> int:
+    """The schema version of an open history; 0 for one without tables."""
+    tables = [name for (name,) in db.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
+    if "schema_version" not in tables:
+        if tables:
+            raise StoreError("the file holds tables of something else; give tokwatt a data directory of its own")
+        return 0
+    row = db.execute("SELECT max(version) FROM schema_version").fetchone()
+    return int(row[0]) if row and row[0] is not None else 0
+
+
+def check(db: DuckDBPyConnection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> int:
+    """The schema version; `StoreError` for a file of a newer tokwatt, which is never written to."""
+    found = version(db)
+    if found > len(migrations):
+        raise StoreError(
+            f"{path} was written by a newer tokwatt (schema {found}, this one knows {len(migrations)}): upgrade tokwatt"
+        )
+    return found
+
+
+def migrate(db: DuckDBPyConnection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Bring the file to the newest schema, each step whole or not at all."""
+    for number in range(check(db, path, migrations) + 1, len(migrations) + 1):
+        db.execute("BEGIN")
+        db.execute("CREATE TABLE IF NOT EXISTS schema_version (version INTEGER, applied TIMESTAMP_MS)")
+        db.execute(migrations[number - 1])
+        db.execute("INSERT INTO schema_version VALUES (?, make_timestamp_ms(epoch_ms(now())))", [number])
+        db.execute("COMMIT")
