@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokwatt_exporter.catalogue import MEMORY_SIZE, MEMORY_USED
-from tokwatt_exporter.sinks.otlp_backfill import backfill, batches
+from tokwatt_exporter.catalogue import MEMORY_SIZE, MEMORY_USED, TEMPERATURE
+from tokwatt_exporter.sinks.otlp_backfill import backfill, batches, readings
 from tokwatt_exporter.sinks.otlp_deliver import Answer, Backoff, Courier, Verdict
 from tokwatt_exporter.sinks.otlp_pending import POINTS, Pending
 from tokwatt_exporter.sinks.otlp_watermark import FILE, Watermark
@@ -185,55 +185,25 @@ def test_old_receivers_are_forgotten(tmp_path):
     assert Watermark(tmp_path, "http://39").time_ms == 39
 
 
-class Kept:
-    """A history in memory that notes what it was asked."""
-
-    def __init__(self, snapshots):
-        self.snapshots, self.asked = snapshots, []
-
-    def between(self, after_ms, until_ms):
-        self.asked.append((after_ms, until_ms))
-        return [snapshot for snapshot in self.snapshots if after_ms < snapshot.time_ms <= until_ms]
-
-
-def run_backfill(history, receiver, after, until, must_end_there=False):
+def run_backfill(snapshots, receiver, after=0, until=10**9, must_end_there=False):
     messages = []
-    backfill(history, Courier(receiver), after, until, must_end_there=must_end_there, say=messages.append)
+    backfill(snapshots, Courier(receiver), after, until, must_end_there=must_end_there, say=messages.append)
     return messages
 
 
-@given(
-    st.lists(st.integers(1, 4_000_000), unique=True, max_size=40).map(sorted),
-    st.integers(0, 4_000_000),
-    st.integers(0, 4_000_000),
-)
-def test_a_backfill_sends_what_lies_between_once_and_oldest_first(times, after, until):
+@given(st.lists(st.integers(1, 4_000_000), unique=True, max_size=40).map(sorted))
+def test_a_backfill_sends_each_sample_once_and_oldest_first(times):
     receiver = Fake()
-    messages = run_backfill(Kept([snapshot(time_ms) for time_ms in times]), receiver, after, until)
-    assert receiver.got == [time_ms for time_ms in times if after < time_ms <= until]
+    messages = run_backfill(map(snapshot, times), receiver)
+    assert receiver.got == times
     done = [message["done_ms"] for message in messages if "done_ms" in message]
     assert done == sorted(done)
     assert messages[-1] == {"complete": True}
 
 
 def test_no_request_of_a_backfill_spans_more_than_five_minutes():
-    history = Kept([snapshot(time_ms) for time_ms in range(0, 7_200_000, 5000)])
-    spans = []
-
-    def receiver(part):
-        spans.append(part[-1].time_ms - part[0].time_ms)
-        return ACCEPTED
-
-    run_backfill(history, receiver, -1, 7_200_000)
-    assert max(spans) <= 300_000
-    assert max(until - after for after, until in history.asked) <= 300_000
-
-
-def test_dense_samples_are_read_in_smaller_pieces():
-    history = Kept([snapshot(time_ms, 300) for time_ms in range(0, 120_000, 250)])
-    run_backfill(history, Fake(), -1, 120_000)
-    read = [len(history.between(*asked)) * 300 for asked in history.asked[1:]]
-    assert max(read) <= 30_000
+    for batch in batches(snapshot(time_ms) for time_ms in range(0, 7_200_000, 5000)):
+        assert batch[-1].time_ms - batch[0].time_ms <= 300_000
 
 
 @given(st.lists(st.integers(0, 9000), max_size=40))
@@ -246,12 +216,18 @@ def test_requests_have_a_bounded_number_of_points_and_keep_order(sizes):
 
 
 def test_a_backfill_that_does_not_reach_the_newest_sample_is_not_done():
-    messages = run_backfill(Kept([snapshot(10)]), Fake(), 0, 20, must_end_there=True)
+    messages = run_backfill([snapshot(10)], Fake(), 0, 20, must_end_there=True)
     assert "unavailable" in messages[-1]
     assert max(message["done_ms"] for message in messages if "done_ms" in message) == 10
 
 
+def test_a_metric_that_the_catalogue_no_longer_has_is_left_out_and_labels_keep_their_order():
+    labels = {"sensor": "a", "device": "b"}
+    found = list(readings([("tokwatt_gone", {}, 1.0), (TEMPERATURE.name, labels, 2.0)]))
+    assert found == [TEMPERATURE(2, device="b", sensor="a")]
+
+
 def test_a_busy_receiver_ends_the_backfill_with_its_answer():
-    messages = run_backfill(Kept([snapshot(10)]), lambda part: Answer(Verdict.LATER, "busy"), 0, 20)
+    messages = run_backfill([snapshot(10)], lambda part: Answer(Verdict.LATER, "busy"))
     assert messages[-1]["delivery"]["later"]["why"] == "busy"
     assert not any("done_ms" in message for message in messages)

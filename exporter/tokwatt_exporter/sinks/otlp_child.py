@@ -83,7 +83,12 @@ def _child() -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     with tempfile.TemporaryFile() as errors:
         # The job goes by stdin, since everybody may read the arguments of a process.
         process = subprocess.Popen(
-            [sys.executable, "-m", MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+            [sys.executable, "-P", "-m", MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            # Ctrl-C in the terminal is for the daemon, which ends this one itself.
+            start_new_session=True,
         )
         try:
             yield process, errors
