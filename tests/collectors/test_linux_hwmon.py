@@ -62,6 +62,11 @@ def test_drives_are_called_as_the_system_calls_them(machine):
     assert temperatures(of(machine)) == {("nvme1", "temp1"): 38, ("sda", "temp1"): 31}
 
 
+def test_a_sensor_of_a_thermal_zone_belongs_to_the_part_the_zone_is_named_after(machine):
+    machine.hwmon(0, "gpu_thermal", "virtual/thermal/thermal_zone1", {"temp1_input": 44000})
+    assert temperatures(of(machine)) == {("gpu", "temp1"): 44}
+
+
 def test_amd_gpus_are_left_to_their_own_collector(machine):
     machine.hwmon(0, "amdgpu", "pci0000:00/0000:03:00.0", {"temp1_input": 60000, "fan1_input": 900})
     machine.hwmon(1, "k10temp", "pci0000:00/0000:00:18.3", {"temp1_input": 40000, "fan1_input": 800})

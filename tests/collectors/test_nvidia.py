@@ -134,6 +134,23 @@ def test_a_driver_without_the_versioned_temperature_call_answers_the_older_one(s
     assert sample(collector).get(c.TEMPERATURE(0, device="gpu0", sensor="gpu")) == 61
 
 
+def test_a_driver_without_the_older_temperature_call_answers_the_versioned_one(start):
+    _, collector = start(FakeGpu(temperature=61), missing=("nvmlDeviceGetTemperature",))
+    assert sample(collector).get(c.TEMPERATURE(0, device="gpu0", sensor="gpu")) == 61
+
+
+def test_power_that_was_not_known_for_a_while_is_not_integrated_over_it(start, machine):
+    gpu = FakeGpu(energy_mj=None, power_mw=100_000)
+    _, collector = start(gpu)
+    sample(collector)
+    gpu.power_mw = None
+    machine.clock.pass_time(60)
+    assert c.ENERGY not in sample(collector).values
+    gpu.power_mw = 100_000
+    machine.clock.pass_time(60)
+    assert sample(collector).get(c.ENERGY(0, device="gpu0")) == 0
+
+
 def test_busy_time_is_the_integral_of_utilisation(start, machine):
     gpu = FakeGpu(utilization=100)
     _, collector = start(gpu)
@@ -372,6 +389,11 @@ def test_gpu_memory_of_processes_is_summed_by_the_engine_that_owns_them(start):
     assert len(now.values[c.ENGINE_PROCESS_GPU_MEMORY]) == 2
 
 
+def test_without_anybody_who_knows_engines_processes_are_nobodys(start):
+    _, collector = start(FakeGpu(compute=[Process(10, 4 * MIB)]))
+    assert c.ENGINE_PROCESS_GPU_MEMORY not in sample(collector).values
+
+
 def test_a_process_that_computes_and_draws_is_counted_once(start):
     gpu = FakeGpu(compute=[Process(10, 4 * MIB)], graphics=[Process(10, 4 * MIB)])
     _, collector = start(gpu, owner=lambda pid: "llama_cpp")
@@ -391,11 +413,15 @@ def test_a_gpu_divided_by_mig_gives_the_memory_of_its_instances_instead_of_its_o
     now = sample(collector)
     used = {dict(labels)["device"]: value for labels, value in now.values[c.GPU_MEMORY_USED].items()}
     assert used == {"gpu0-mig0": 7, "gpu0-mig2": 3}
+    models = {dict(labels)["device"]: dict(labels)["model"] for labels in now.values[c.DEVICE_INFO]}
+    assert models == {"gpu0": gpu.name, "gpu0-mig0": "MIG 3g.40gb", "gpu0-mig2": "MIG 1g.10gb"}
     assert now.get(c.ENERGY(0, device="gpu0")) == 0
 
 
 def test_a_gpu_that_could_be_divided_but_is_not_gives_its_own_memory(start):
-    _, collector = start(FakeGpu(mig=[], memory=(80, 0, 10)))
+    nvml, collector = start(FakeGpu(mig=[], memory=(80, 0, 10)))
+    # Each question takes its time, and there are seven places to ask for.
+    nvml.nvmlDeviceGetMaxMigDeviceCount = lambda *arguments: pytest.fail("asked for instances")
     assert sample(collector).get(c.GPU_MEMORY_USED(0, device="gpu0")) == 10
 
 

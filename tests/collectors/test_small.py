@@ -78,7 +78,7 @@ def test_what_is_not_known_of_the_host_is_left_out(machine):
 
 
 def test_the_distribution_is_name_and_version(machine):
-    machine.write("etc", {"os-release": "# comment=1\nNAME='openSUSE Leap'\n\nVERSION_ID=\"16.0\"\nID=x"})
+    machine.write("etc", {"os-release": "# the maker's comment=1\nNAME='openSUSE Leap'\n\nVERSION_ID=\"16.0\"\nID=x"})
     assert os_release(machine.etc / "os-release") == "openSUSE Leap 16.0"
 
 

@@ -70,8 +70,8 @@ def os_release(path: Path) -> str | None:
     """Name and version of the distribution (`Debian GNU/Linux 12`), or None where there is no such file."""
     fields = {}
     for line in (text(path) or "").splitlines():
-        key, separator, value = line.partition("=")
-        if separator and not key.startswith("#"):
+        key, _, value = line.partition("=")
+        if not key.startswith("#"):
             fields[key] = " ".join(shlex.split(value))
     return " ".join(filter(None, (fields.get("NAME"), fields.get("VERSION_ID")))) or None
 

@@ -96,7 +96,7 @@ def fans(chip: Path, device: str) -> list[Fan]:
     for name in _inputs(chip, "fan"):
         highest = number(chip / f"{name}_max")
         label = text(chip / f"{name}_label") or name
-        found.append(Fan(f"{device} {label}", *_files(chip, name), highest if highest and highest > 0 else None))
+        found.append(Fan(f"{device} {label}", *_files(chip, name), highest or None))
     times = Counter(fan.fan for fan in found)
     return [
         fan._replace(fan=f"{device} {name}") if times[fan.fan] > 1 else fan
