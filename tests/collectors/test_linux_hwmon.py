@@ -138,7 +138,9 @@ def test_thermal_zones_are_read_only_where_there_is_no_hwmon_chip(machine):
 
 def test_the_limit_of_a_thermal_zone_is_its_lowest_passive_trip_point(machine):
     files = {"type": "soc-thermal", "temp": 47_000}
-    for number, (kind, trip) in enumerate([("active", 50), ("passive", 95), ("passive", 85), ("critical", 115)]):
+    for number, (kind, trip) in enumerate(
+        [("active", 50), ("passive", 0), ("passive", 95), ("passive", 85), ("critical", 115)]
+    ):
         files |= {f"trip_point_{number}_type": kind, f"trip_point_{number}_temp": trip * 1000}
     machine.write("sys/class/thermal/thermal_zone0", files)
     assert rows(of(machine), TEMPERATURE_LIMIT) == {("soc", "zone0"): 85}
