@@ -2,14 +2,18 @@
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from support import scene
+from support.components import component
 from support.otlp_names import UNITS, Strategy, Type, translate
 from tokwatt_exporter import catalogue
 from tokwatt_exporter.catalogue import CATALOGUE, PREFIX, Family, Kind, States
+from tokwatt_exporter.sinks.prometheus import Choice, Format, Renderer
 
 ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("exporter", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]
@@ -120,6 +124,19 @@ def test_no_receiver_of_otlp_renames_a_label():
 def test_every_family_is_a_constant_of_the_catalogue():
     assert {family.name for family in CONSTANTS.values()} == CATALOGUE.keys()
     assert len(CONSTANTS) == len(CATALOGUE)
+
+
+@pytest.mark.e2e
+def test_promtool_finds_nothing_wrong_with_a_scrape_of_every_metric():
+    everything = scene.snapshot(scene.workstation(600), 600)
+    assert {family.name for family in everything.values} == CATALOGUE.keys()
+    text = Renderer().render(everything, Choice(Format.TEXT, gzip=False))
+    promtool = component("promtool")
+    result = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout + result.stderr) == (0, b"")
+    # That it would say something.
+    wrong = text.replace(b"_joules_total", b"_millijoules_total")
+    assert subprocess.run([promtool, "check", "metrics"], input=wrong, capture_output=True, check=False).returncode == 3
 
 
 def test_something_in_the_code_emits_every_metric():

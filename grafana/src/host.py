@@ -1,0 +1,317 @@
+"""The board *Host*: what the machine does, what its engines do, and what a token costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grafana_foundation_sdk.builders import dashboard as builders
+from grafana_foundation_sdk.models import units
+from grafana_foundation_sdk.models.common import BigValueColorMode
+
+from panels import (
+    NO_DATA,
+    NO_REPORT,
+    NO_SENSOR,
+    Column,
+    Q,
+    board,
+    graph,
+    label_choice,
+    number,
+    sheet,
+    states,
+    thresholds,
+    timeline,
+)
+from promql import BOARD, SHOWN, by
+from tokwatt_exporter import catalogue as c
+
+ENGINE, MODEL = 'engine=~"$engine"', "{{engine}} {{model}} {{instance}}"
+TOKENS_PER_SECOND = "suffix: tok/s"
+JOULES_PER_KILOWATT_HOUR = "3.6e6"
+
+
+def host() -> builders.Dashboard:
+    """The board."""
+    made = board(
+        "tokwatt-host",
+        "tokwatt: Host",
+        "One machine that runs language models: power, heat, memory, engines "
+        "and what a token costs. Choose several machines to compare them.",
+        "3h",
+    )
+    made = made.with_variable(label_choice(c.ENGINE_UP, "engine", "Engine"))
+    made = made.with_variable(
+        builders.TextBoxVariable("price")
+        .label("Price per kWh")
+        .default_value("0.30")
+        .description("In your currency; Cost today is in the same.")
+    )
+    for title, panels in (
+        ("Now", now()),
+        ("Power and heat", power_and_heat()),
+        ("CPU and memory", cpu_and_memory()),
+        ("GPU", gpu()),
+        ("Engines", engines()),
+        ("Collectors", collectors()),
+    ):
+        made = made.with_row(builders.Row(title))
+        for panel in panels:
+            made = made.with_panel(panel)
+    return made
+
+
+def now() -> list[Any]:
+    """The answers."""
+    lower_bound = (
+        "The whole machine where it is measured; elsewhere the larger of the CPU package and the sum of all "
+        "devices, which is the least it can be."
+    )
+    joules = SHOWN.machine_joules("increase")
+    kilowatt_hours = f"({joules}) / {JOULES_PER_KILOWATT_HOUR}"
+    speed = by("sum", BOARD.rate(c.GENERATION_TOKENS, ENGINE))
+    return [
+        number("Power", lower_bound, units.Watt, Q(BOARD.machine_joules()), empty=NO_SENSOR, digits=1)
+        .span(6)
+        .height(4),
+        number(
+            "Energy and cost today",
+            f"Since midnight; cost is energy times the price per kWh above. {lower_bound}",
+            "kwatth",
+            Q(kilowatt_hours, "energy {{instance}}"),
+            Q(f"({kilowatt_hours}) * $price", "cost {{instance}}", unit=units.Short),
+            empty=NO_SENSOR,
+            digits=2,
+        )
+        .time_from("now/d")
+        .span(6)
+        .height(4),
+        number(
+            "Generation",
+            "Tokens generated per second, by all engines that count them.",
+            TOKENS_PER_SECOND,
+            Q(speed),
+            empty=NO_REPORT,
+            digits=1,
+        )
+        .span(6)
+        .height(4),
+        number(
+            "Energy per token",
+            "Power over generated tokens per second, idle power included. Only there while tokens are generated and "
+            "power is measured.",
+            units.Joule,
+            Q(BOARD.joules_per_token()),
+            empty="Nothing is generated now, or no power is measured",
+        )
+        .span(6)
+        .height(4),
+    ]
+
+
+def power_and_heat() -> list[Any]:
+    """Where the energy goes, and how warm it gets."""
+    return [
+        graph(
+            "Power by device",
+            "Mean power from the energy counters. Dashed: the whole machine, and the CPU package with all its parts.",
+            units.Watt,
+            Q(BOARD.rate(c.ENERGY), "{{device}} {{instance}}"),
+            Q(BOARD.rate(c.SYSTEM_ENERGY), "whole machine {{instance}}", line=True),
+            Q(BOARD.rate(c.PACKAGE_ENERGY), "CPU package {{instance}}", line=True),
+            empty=NO_SENSOR,
+            stack=True,
+        )
+        .span(12)
+        .height(8),
+        graph(
+            "Temperatures",
+            "The hottest sensor of each device. Dashed: where the device slows itself down.",
+            units.Celsius,
+            Q(by("max", BOARD.series(c.TEMPERATURE), "device"), "{{device}} {{instance}}"),
+            Q(by("min", BOARD.series(c.TEMPERATURE_LIMIT), "device"), "{{device}} limit {{instance}}", line=True),
+            empty=NO_SENSOR,
+        )
+        .span(7)
+        .height(8),
+        graph(
+            "Fans",
+            "Speed of each fan. Dashed: its highest.",
+            units.RevolutionsPerMinute,
+            Q(BOARD.series(c.FAN_SPEED), "{{fan}} {{instance}}"),
+            Q(BOARD.series(c.FAN_SPEED_MAX), "{{fan}} highest {{instance}}", line=True),
+            empty=NO_SENSOR,
+        )
+        .span(5)
+        .height(8),
+    ]
+
+
+def cpu_and_memory() -> list[Any]:
+    """Who is busy, and whether memory is short."""
+    busy = f"{BOARD.rate(c.CPU_BUSY)} / {BOARD.series(c.CPU_CORES)}"
+    return [
+        graph(
+            "CPU busy",
+            "Share of the cores of each cluster that were not idle.",
+            units.PercentUnit,
+            Q(busy, "{{cluster}} {{instance}}"),
+            empty=NO_DATA,
+        )
+        .max(1)
+        .span(6)
+        .height(8),
+        graph(
+            "Memory",
+            "What cannot be handed out, by kind; the kinds are disjoint. Dashed: all there is, and what is "
+            "available without swapping.",
+            units.BytesIEC,
+            Q(BOARD.series(c.MEMORY_USED), "{{kind}} {{instance}}"),
+            Q(BOARD.series(c.MEMORY_SIZE), "size {{instance}}", line=True),
+            Q(BOARD.series(c.MEMORY_AVAILABLE), "available {{instance}}", line=True),
+            empty=NO_DATA,
+            stack=True,
+        )
+        .span(7)
+        .height(8),
+        timeline(
+            "Pressure and power mode",
+            "Memory pressure as the OS sees it, where the power comes from, and the power mode.",
+            (
+                Q(BOARD.state(c.MEMORY_PRESSURE), "memory {{instance}}"),
+                states(c.MEMORY_PRESSURE, "green", "orange", "red"),
+            ),
+            (Q(BOARD.state(c.POWER_SOURCE), "source {{instance}}"), states(c.POWER_SOURCE, "blue", "yellow")),
+            (Q(BOARD.state(c.POWER_MODE), "mode {{instance}}"), states(c.POWER_MODE, "light-blue", "blue", "purple")),
+            empty=NO_SENSOR,
+        )
+        .span(6)
+        .height(8),
+        graph(
+            "Swap",
+            "Swap in use, and on the right what is written to it and read back. Reading back is what makes an "
+            "engine slow.",
+            units.BytesIEC,
+            Q(BOARD.series(c.SWAP_USED), "used {{instance}}"),
+            Q(BOARD.rate(c.SWAP_OUT), "written {{instance}}", unit=units.BytesPerSecondIEC),
+            Q(BOARD.rate(c.SWAP_IN), "read back {{instance}}", unit=units.BytesPerSecondIEC),
+            empty=NO_SENSOR,
+        )
+        .span(5)
+        .height(8),
+    ]
+
+
+def gpu() -> list[Any]:
+    """Only where there is one."""
+    return [
+        graph(
+            "GPU busy and throttled",
+            "Share of the time a GPU was active. Dashed: the share in which it was slowed down, by reason.",
+            units.PercentUnit,
+            Q(BOARD.rate(c.GPU_BUSY), "{{device}} {{instance}}"),
+            Q(BOARD.rate(c.THROTTLED), "{{device}} slowed by {{reason}} {{instance}}", line=True),
+            empty=NO_SENSOR,
+        )
+        .max(1)
+        .span(12)
+        .height(7),
+        graph(
+            "GPU memory",
+            "In use. Dashed: what there is.",
+            units.BytesIEC,
+            Q(BOARD.series(c.GPU_MEMORY_USED), "{{device}} {{instance}}"),
+            Q(BOARD.series(c.GPU_MEMORY_SIZE), "{{device}} size {{instance}}", line=True),
+            empty=NO_SENSOR,
+        )
+        .span(12)
+        .height(7),
+    ]
+
+
+def engines() -> list[Any]:
+    """What the engines do, as they report it."""
+    prefill = f"{BOARD.rate(c.PROMPT_TOKENS, ENGINE)} / ({BOARD.rate(c.PROMPT_SECONDS, ENGINE)} > 0)"
+    decode = f"{BOARD.rate(c.GENERATION_TOKENS, ENGINE)} / ({BOARD.rate(c.GENERATION_SECONDS, ENGINE)} > 0)"
+    return [
+        timeline(
+            "Engines",
+            "Whether the last probe of each engine succeeded.",
+            (Q(BOARD.series(c.ENGINE_UP, ENGINE), "{{engine}} {{instance}}"), [("down", "red"), ("up", "green")]),
+            empty="No engine was found",
+        )
+        .span(6)
+        .height(7),
+        graph(
+            "Tokens",
+            "Prompt tokens processed and tokens generated per second, over all of the time.",
+            TOKENS_PER_SECOND,
+            Q(BOARD.rate(c.GENERATION_TOKENS, ENGINE), f"generated {MODEL}"),
+            Q(BOARD.rate(c.PROMPT_TOKENS, ENGINE), f"prompt {MODEL}"),
+            empty=NO_REPORT,
+        )
+        .span(6)
+        .height(7),
+        graph(
+            "Speed while busy",
+            "Tokens per second of the time the engine spent on them: decode, and prefill.",
+            TOKENS_PER_SECOND,
+            Q(decode, f"decode {MODEL}"),
+            Q(prefill, f"prefill {MODEL}"),
+            empty=NO_REPORT,
+        )
+        .span(6)
+        .height(7),
+        graph(
+            "Requests and models",
+            "Requests that run and that wait, and models in memory. Waiting ones mean that the "
+            "engine is the bottleneck.",
+            units.Short,
+            Q(BOARD.series(c.REQUESTS_RUNNING, ENGINE), f"running {MODEL}"),
+            Q(BOARD.series(c.REQUESTS_WAITING, ENGINE), f"waiting {MODEL}"),
+            Q(BOARD.series(c.ENGINE_MODELS_LOADED, ENGINE), "models {{engine}} {{instance}}", line=True),
+            empty=NO_REPORT,
+        )
+        .span(6)
+        .height(7),
+    ]
+
+
+def collectors() -> list[Any]:
+    """Whether what is above can be believed, and why something is not there."""
+    problems = by("max", BOARD.series(c.COLLECTOR_PROBLEM), "collector", "problem", "reason")
+    return [
+        timeline(
+            "Collectors",
+            "Whether each collector's latest run succeeded. One that has nothing to read here is not listed.",
+            (
+                Q(BOARD.series(c.COLLECTOR_SUCCESS), "{{collector}} {{instance}}"),
+                [("failed", "red"), ("fine", "green")],
+            ),
+            empty=NO_DATA,
+        )
+        .span(9)
+        .height(8),
+        sheet(
+            "Why something is not there",
+            "Collectors without readings, and what they lack.",
+            [Column("", problems, "none")],
+            keys=[("instance", "Machine"), ("collector", "Collector"), ("problem", "Problem"), ("reason", "Reason")],
+            empty="Nothing, where the collectors beside this are fine",
+        )
+        .span(10)
+        .height(8),
+        number(
+            "Last commit to the history",
+            "Age of the newest row in DuckDB; the journal holds what came after. Orange "
+            "from five minutes on, when the alert is near.",
+            units.Seconds,
+            Q(f"time() - {BOARD.series(c.STORE_LAST_FLUSH)}"),
+            empty="The history is off, or was not written yet",
+            digits=0,
+        )
+        .thresholds(thresholds((300, "orange")))
+        .color_mode(BigValueColorMode.VALUE)
+        .span(5)
+        .height(8),
+    ]
