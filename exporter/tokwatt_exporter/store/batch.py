@@ -120,6 +120,8 @@ class Reader:
         good = True
         for number, definition in series.items():
             try:
+                # What cannot be read must not leave the number with an older meaning.
+                self._defined.pop(int(number), None)
                 labels = definition["labels"].items()
                 if not all(isinstance(text, str) for pair in labels for text in pair):
                     raise TypeError
@@ -156,7 +158,7 @@ class Reader:
 def _insert_bench(db: DuckDBPyConnection, run_id: str, record: Mapping[str, Any]) -> int:
     if db.execute("SELECT 1 FROM bench_run WHERE run_id = $1", [run_id]).fetchone():
         return 0
-    requests = [{**request, "run_id": run_id} for request in record.get("requests", [])]
+    requests: list[Mapping[str, Any]] = [{**request, "run_id": run_id} for request in record.get("requests", [])]
     given: dict[str, list[Mapping[str, Any]]] = {"bench_run": [record["run"]], "bench_request": requests}
     # Every cell is checked before the first row goes in: a run is kept whole or not at all.
     tables = [(table, kinds := _kinds(db, table), _cells(table, kinds, rows)) for table, rows in given.items()]

@@ -49,31 +49,41 @@ def size_of(path: Path) -> int:
     return total
 
 
+def lock_of(data_dir: Path) -> Path:
+    """The lock that all of tokwatt takes around the history."""
+    return data_dir / "store.lock"
+
+
 def ours(data_dir: Path) -> bool:
-    """Whether this user may write: root in someone's directory would leave files that its owner cannot open."""
-    try:
+    """Whether a reader may write here: root in someone's directory would leave files that their owner cannot open."""
+    for made in (lock_of(data_dir), path_of(data_dir)):
+        with suppress(FileNotFoundError):
+            return os.access(data_dir, os.W_OK | os.X_OK) and made.stat().st_uid == os.geteuid()
+    with suppress(OSError):
         return os.access(data_dir, os.W_OK | os.X_OK) and data_dir.stat().st_uid == os.geteuid()
-    except OSError:
-        return False
+    return False
 
 
 @contextmanager
 def store_lock(data_dir: Path, wait: float, *, shared: bool = False) -> Iterator[None]:
-    """Hold the lock that all of tokwatt takes around the file; `StoreLocked` after `wait` seconds."""
-    flags = os.O_RDWR | os.O_CREAT if ours(data_dir) else os.O_RDONLY
+    """Hold the lock around the file; `StoreLocked` after `wait` seconds.
+
+    A reader without the right to the lock goes on without it, and relies on DuckDB's own.
+    """
+    flags = os.O_RDONLY if shared and not ours(data_dir) else os.O_RDWR | os.O_CREAT
+    fd = None
     try:
-        fd = os.open(data_dir / "store.lock", flags | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        if shared:
-            # A reader that may not have the lock relies on DuckDB's own.
-            yield
-            return
-        raise StoreError(f"{data_dir}/store.lock cannot be opened: {error.strerror}") from None
+        fd = os.open(lock_of(data_dir), flags | os.O_CLOEXEC, 0o600)
+    except OSError:
+        if not shared:
+            raise
     try:
-        _take(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait, data_dir)
+        if fd is not None:
+            _take(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait, data_dir)
         yield
     finally:
-        os.close(fd)
+        if fd is not None:
+            os.close(fd)
 
 
 def _take(fd: int, how: int, wait: float, data_dir: Path) -> None:
@@ -103,6 +113,8 @@ def connection(path: Path, wait: float, *, read_only: bool = False) -> Iterator[
             db.close()
     except duckdb.Error as error:
         raise explained(error, path) from error
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}") from error
     finally:
         os.umask(mask)
 

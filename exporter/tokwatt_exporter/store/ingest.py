@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tokwatt_exporter.errors import StoreError
 from tokwatt_exporter.store import file, schema, segment
 from tokwatt_exporter.store.batch import Batch
 from tokwatt_exporter.store.segment import Segment
@@ -53,15 +54,19 @@ def ingest(
     """
     done = Ingested()
     path = file.path_of(data_dir)
-    with file.store_lock(data_dir, wait):
-        try:
-            _ingest(data_dir, path, wait, done, then, step)
-        except file.StoreDamaged as error:
-            step("aside")
-            kept = file.aside(path)
-            log.error("%s; it was moved to %s and a new history is begun", error, kept.name)
-            done.moved_aside = str(kept)
-            _ingest(data_dir, path, wait, done, then, step)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with file.store_lock(data_dir, wait):
+            try:
+                _ingest(data_dir, path, wait, done, then, step)
+            except file.StoreDamaged as error:
+                step("aside")
+                kept = file.aside(path)
+                log.error("%s; it was moved to %s and a new history is begun", error, kept.name)
+                done.moved_aside = str(kept)
+                _ingest(data_dir, path, wait, done, then, step)
+    except OSError as error:
+        raise StoreError(f"{data_dir}: {error.strerror or error}") from error
     return done
 
 

@@ -1,0 +1,89 @@
+"""Snapshots to keep, and what a history file holds as DuckDB itself says it, without our reading code."""
+
+import contextlib
+import subprocess
+import sys
+import time
+
+import duckdb
+
+from tokwatt_exporter.catalogue import FAN_SPEED, MEMORY_USED, TEMPERATURE
+from tokwatt_exporter.snapshot import Snapshot
+
+#: A moment in 2026, in milliseconds.
+NOON = 1_790_000_000_000
+
+
+def snapshot(number: int, series: int = 4) -> Snapshot:
+    """The snapshot of a second after NOON: `series` temperatures, each with a value of its own, and two more."""
+    readings = [TEMPERATURE(number + sensor / 8, device="cpu", sensor=f"core {sensor}") for sensor in range(series)]
+    return Snapshot.of(
+        NOON + 1000 * number, [*readings, FAN_SPEED(1200, fan="left"), MEMORY_USED(2.0**40, kind="anon")]
+    )
+
+
+def rows_of(snapshots):
+    return sorted((s.time_ms, family.name, labels, value) for s in snapshots for family, labels, value in s)
+
+
+def sql(data_dir, query, *values):
+    with contextlib.closing(duckdb.connect(str(data_dir / "history.duckdb"), read_only=True)) as db:
+        return db.execute(query, values).fetchall()
+
+
+def stored(data_dir):
+    """Every row in the file: time, metric, labels, value."""
+    found = sql(data_dir, "SELECT epoch_ms(time), metric, labels, value FROM sample JOIN series USING (series_id)")
+    return sorted((time_ms, metric, tuple(labels.items()), value) for time_ms, metric, labels, value in found)
+
+
+def segments(data_dir):
+    return sorted((data_dir / "journal").glob("*"))
+
+
+def bench(run_id="run-1", **more):
+    """A record of a benchmark run with two requests."""
+    run = {
+        "run_id": run_id, "started": NOON, "finished": NOON + 5000, "host": "box", "engine": "llama_cpp",
+        "model": "tiny", "scenario": "chat", "concurrency": 1, "runs": 2, "failed": 1, "settings": {"seed": 7},
+        "result": {"p50": 12.5}, "generation_tokens_per_second": 12.5, **more,
+    }  # fmt: skip
+    requests = [
+        {"request_index": 0, "phase": "warmup", "started": NOON, "ok": False, "failure": "timeout"},
+        {"request_index": 0, "phase": "measured", "started": NOON + 900, "ok": True, "generated_tokens": 3,
+         "chunk_offsets_ns": [10, 2**40, 2**41]},
+    ]  # fmt: skip
+    return {"kind": "bench", "run": run, "requests": requests}
+
+
+_HOLD = """
+import contextlib, duckdb, sys, time
+for _ in range(500):
+    with contextlib.suppress(duckdb.IOException):
+        db = duckdb.connect(sys.argv[1])
+        break
+    time.sleep(0.01)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def held(path):
+    """Another program has the file open for as long as the block runs."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout.readline() == "held\n"
+        try:
+            yield holder.pid
+        finally:
+            holder.communicate("", timeout=20)
+
+
+def seconds_of(call):
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
+
+
