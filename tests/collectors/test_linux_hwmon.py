@@ -176,6 +176,14 @@ def test_the_highest_speed_is_there_where_the_driver_knows_one(machine):
     assert rows(LinuxFan(machine.sys), FAN_SPEED_MAX) == {("x fan1",): 1800}
 
 
+def test_a_chip_with_a_fan_that_appears_later_is_read(machine):
+    machine.hwmon(0, "thinkpad", "platform/x", {"fan1_input": 2700})
+    collector = LinuxFan(machine.sys)
+    rows(collector, FAN_SPEED)
+    machine.hwmon(1, "nct6775", "platform/y", {"fan1_input": 900})
+    assert rows(collector, FAN_SPEED) == {("thinkpad fan1",): 2700, ("nct6775 fan1",): 900}
+
+
 def test_a_machine_without_fans_says_so(machine):
     machine.hwmon(0, "k10temp", "platform/x", {"temp1_input": 40_000})
     with pytest.raises(NotAvailable, match="no fan"):

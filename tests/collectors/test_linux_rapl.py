@@ -49,6 +49,14 @@ def test_a_counter_that_wraps_goes_on(machine, rapl):
     assert sample(rapl).get(PACKAGE_ENERGY(0)) == 25
 
 
+def test_a_counter_whose_range_is_not_known_starts_again_where_it_falls(machine, rapl):
+    machine.rapl("intel-rapl:0", "package-0", 990 * MJ)
+    machine.write("sys/devices/virtual/powercap/intel-rapl:0", {"max_energy_range_uj": None})
+    sample(rapl)
+    machine.energy("intel-rapl:0", 15 * MJ)
+    assert sample(rapl).get(PACKAGE_ENERGY(0)) == 15
+
+
 def test_packages_and_their_parts_are_summed_over_sockets_and_dies(machine, rapl):
     zones = {"intel-rapl:0": "package-0-die-0", "intel-rapl:1": "package-0-die-1", "intel-rapl:2": "package-1"}
     for zone, name in zones.items():

@@ -255,12 +255,14 @@ def test_a_gpu_that_says_nothing_about_throttling_has_no_such_series(start, mach
     assert c.THROTTLED not in after(collector, machine).values
 
 
-def test_a_lost_gpu_costs_only_itself_and_is_named(start):
+def test_a_lost_gpu_costs_only_itself_and_is_named(start, caplog):
     lost, kept = FakeGpu(bus_id="00000000:01:00.0"), FakeGpu(bus_id="00000000:02:00.0", utilization=70)
     _, collector = start(lost, kept)
     sample(collector)
     lost.error = pynvml.NVML_ERROR_GPU_IS_LOST
     now = sample(collector)
+    sample(collector)
+    assert [record.message.partition(";")[0] for record in caplog.records] == ["gpu0: GPU is lost"]
     assert now.get(c.GPU_UTILIZATION(0, device="gpu0")) is None
     assert now.get(c.GPU_UTILIZATION(0, device="gpu1")) == 0.7
     assert now.get(c.COLLECTOR_PROBLEM(collector="nvidia", problem="failed", reason="gpu0: GPU is lost")) == 1
@@ -355,6 +357,14 @@ def test_a_driver_that_was_replaced_under_a_running_machine_is_a_failure(start):
         sample(collector)
 
 
+def test_a_session_that_cannot_be_used_fails_each_time_and_is_let_go(start):
+    nvml, collector = start(FakeGpu(), missing=("nvmlSystemGetDriverVersion",))
+    for _ in range(2):
+        with pytest.raises(pynvml.NVMLError_FunctionNotFound):
+            sample(collector)
+        assert nvml.running == 0
+
+
 def test_a_driver_without_gpus_is_not_available_and_is_let_go(start):
     nvml, collector = start()
     with pytest.raises(NotAvailable, match="no GPU"):
@@ -378,6 +388,12 @@ def test_identity_has_model_driver_and_cores(start):
         cores="16384",
     )  # fmt: skip
     assert sample(collector).get(expected) == 1
+
+
+def test_a_number_of_cores_the_driver_does_not_know_is_left_out(start):
+    _, collector = start(FakeGpu(cores=None))
+    [pairs] = sample(collector).values[c.DEVICE_INFO]
+    assert "cores" not in dict(pairs)
 
 
 def test_gpu_memory_of_processes_is_summed_by_the_engine_that_owns_them(start):
