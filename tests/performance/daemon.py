@@ -149,9 +149,12 @@ def usage(process: psutil.Process) -> Usage:
 
 def children_resident(process: psutil.Process) -> int:
     """Resident bytes of the children that are there now."""
-    listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    # On Linux the list of one process; psutil would read those of all, thirty times a second.
-    pids = map(int, listing.read_text().split()) if listing.exists() else (c.pid for c in process.children())
+    tasks = Path(f"/proc/{process.pid}/task")
+    if tasks.exists():
+        # The kernel's own list, thread by thread: psutil would read all processes, thirty times a second.
+        pids = [int(pid) for listing in tasks.glob("*/children") for pid in read(listing).split()]
+    else:
+        pids = [child.pid for child in process.children()]
     total = 0
     for pid in pids:
         try:
@@ -159,6 +162,14 @@ def children_resident(process: psutil.Process) -> int:
         except psutil.Error:
             continue
     return total
+
+
+def read(path: Path) -> str:
+    """The file's text; empty where the thread or process is gone."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def mapped(pid: int) -> dict[str, int]:

@@ -40,6 +40,7 @@ def rows() -> Iterator[Row]:
 
 def measure() -> dict[str, object]:
     """Seconds and bytes of the flushes, in order."""
+    from tokwatt_exporter.snapshot import Snapshot
     from tokwatt_exporter.store.client import Store
     from tokwatt_exporter.store.journal import Journal
 
@@ -51,7 +52,7 @@ def measure() -> dict[str, object]:
         for flush in range(FLUSHES):
             for sample in range(SAMPLES):
                 turn = flush * SAMPLES + sample
-                journal.append(record(turn, now + turn * 1000, with_series=sample == 0))
+                journal.append_snapshot(Snapshot.of(now + turn * 1000, readings(SERIES, turn)), "bench")
             journal.rotate()
             before, began = children_cpu(), time.perf_counter()
             store.flush(60)
@@ -61,19 +62,6 @@ def measure() -> dict[str, object]:
         size = sum(path.stat().st_size for path in folder.glob("history.duckdb*"))
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {"wall": wall, "cpu": cpu, "peak": peak, "size": size}
-
-
-def record(turn: int, time_ms: int, *, with_series: bool) -> dict[str, object]:
-    """A journal record as the history sink writes it."""
-    all_ = list(readings(SERIES, turn))
-    series = {str(n): {"metric": r.family.name, "labels": dict(r.labels)} for n, r in enumerate(all_)}
-    return {
-        "kind": "samples",
-        "time_ms": time_ms,
-        "host": "bench",
-        "series": series if with_series else {},
-        "values": [[n, r.value] for n, r in enumerate(all_)],
-    }
 
 
 def children_cpu() -> float:
