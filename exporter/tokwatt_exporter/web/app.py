@@ -137,7 +137,7 @@ class App:
             raise refuse(413, "requests have no body here")
         if page := self._pages.get(request.path):
             return page(request)
-        if name := self._api.name(request.path):
+        if (name := self._api.name(request.path)) is not None:
             if not self.safe(web):
                 raise refuse(403, "closed without TLS and authentication: listening beyond this machine")
             return Answer(*await self._api.answer(name, request.query))

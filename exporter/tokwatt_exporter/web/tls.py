@@ -157,7 +157,7 @@ def _text(key: str, value: Any) -> str:
 
 
 def _version(key: str, value: Any) -> ssl.TLSVersion:
-    if value not in VERSIONS:
+    if not isinstance(value, str) or value not in VERSIONS:
         raise ValueError(f"tls_server_config.{key}: {value!r} is not one of {', '.join(VERSIONS)}")
     return VERSIONS[value]
 
@@ -183,7 +183,7 @@ def _sans(given: Any, verify: ssl.VerifyMode) -> frozenset[str] | None:
 
 
 def _ciphers(given: Any) -> str:
-    if not isinstance(given, list):
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
         raise ValueError("tls_server_config.cipher_suites: must be a list of names")
     for name in given:
         if name not in CIPHERS:
