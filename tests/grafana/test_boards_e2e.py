@@ -1,0 +1,110 @@
+"""Every query of every board, asked of a real Prometheus that has two machines: one with all sensors, one with none."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+
+from support import scene
+from support.tsdb import prometheus
+from tokwatt_exporter.catalogue import SYSTEM_ENERGY
+
+GRAFANA = Path(__file__).parents[2] / "grafana"
+BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((GRAFANA / "dashboards").glob("*.json"))}
+PANELS = [
+    pytest.param(panel, id=f"{name}-{panel['title']}")
+    for name, board in BOARDS.items()
+    for panel in board["panels"]
+    if panel["type"] != "row"
+]
+EVERYTHING, HARDLY_ANYTHING = "workstation:1", "vm:1"
+
+#: What a virtual machine without sensors and engines has to say.
+ALWAYS = {"CPU busy", "Memory", "Collectors", "Why something is not there", "Last commit to the history", "Running now"}
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    machines = {EVERYTHING: scene.workstation, HARDLY_ANYTHING: scene.virtual_machine}
+    with prometheus(tmp_path_factory.mktemp("tsdb"), machines) as running:
+        yield running
+
+
+def filled_in(text: str, instance: str, seconds: int) -> str:
+    """The expression as Grafana sends it."""
+    values = {"job": ".+", "instance": instance, "price": "0.30", "__rate_interval": "2m", "__range": f"{seconds}s"}
+    return re.sub(r"\$(\w+)", lambda match: values.get(match[1], ".+"), text)
+
+
+def answers(database, panel, instance):
+    for target in panel["targets"]:
+        expression = filled_in(target["expr"], instance, database.seconds)
+        yield database.query(expression) if target["instant"] else database.query_range(expression)
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_machine_with_every_sensor_fills_every_panel(database, panel):
+    assert [len(found) > 0 for found in answers(database, panel, EVERYTHING)] == [True] * len(panel["targets"])
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_machine_without_sensors_gets_no_error_and_no_made_up_value(database, panel):
+    found = [series for answer in answers(database, panel, HARDLY_ANYTHING) for series in answer]
+    assert bool(found) == (panel["title"] in ALWAYS)
+
+
+@pytest.mark.parametrize("annotation", [a for board in BOARDS.values() for a in board["annotations"]["list"]],
+                         ids=lambda annotation: annotation["name"])  # fmt: skip
+def test_an_annotation_is_a_valid_query(database, annotation):
+    found = database.query_range(filled_in(annotation["expr"], EVERYTHING, database.seconds))
+    assert bool(found) == (annotation["name"] == "Benchmark")
+
+
+def value(database, board, title, number=0, instance=EVERYTHING):
+    [panel] = [panel for panel in BOARDS[board]["panels"] if panel["title"] == title]
+    [series] = list(answers(database, panel, instance))[number]
+    return float(series["value"][1])
+
+
+def test_the_power_of_a_machine_is_the_growth_of_its_whole_energy(database):
+    window = 120
+    end, start = (
+        reading.value
+        for t in (database.seconds, database.seconds - window)
+        for reading in scene.workstation(t)
+        if reading.family is SYSTEM_ENERGY
+    )
+    assert value(database, "tokwatt-host", "Power") == pytest.approx((end - start) / window, rel=0.01)
+
+
+def test_energy_in_kilowatt_hours_and_its_cost_are_of_the_shown_time(database):
+    hours = database.seconds / 3600
+    energy = value(database, "tokwatt-host", "Energy and cost today")
+    assert energy == pytest.approx((85 + 460) / 2 / 1000 * hours, rel=0.05)
+    assert value(database, "tokwatt-host", "Energy and cost today", 1) == pytest.approx(0.3 * energy)
+
+
+def test_energy_per_token_is_power_over_tokens_per_second(database):
+    power, speed = (value(database, "tokwatt-host", title) for title in ("Power", "Generation"))
+    assert value(database, "tokwatt-host", "Energy per token") == pytest.approx(power / speed)
+
+
+def test_states_are_numbers_in_the_order_of_the_colours(database):
+    [panel] = [p for p in BOARDS["tokwatt-host"]["panels"] if p["title"] == "Pressure and power mode"]
+    pressure, source, mode = answers(database, panel, EVERYTHING)
+    assert {value for series in pressure for _, value in series["values"]} == {"0", "1", "2"}
+    assert {value for series in source for _, value in series["values"]} == {"0", "1"}
+    assert {value for series in mode for _, value in series["values"]} == {"0", "2"}
+
+
+def test_a_figure_that_is_not_known_is_told_apart_from_zero_in_the_table(database):
+    [panel] = [p for p in BOARDS["tokwatt-benchmarks"]["panels"] if p["title"] == "Latest results"]
+    title = {ref: name for t in panel["transformations"] if t["id"] == "organize"
+             for ref, name in t["options"]["renameByName"].items()}  # fmt: skip
+    for target, rows in zip(panel["targets"], answers(database, panel, EVERYTHING), strict=True):
+        known = {row["metric"]["engine"]: not math.isnan(float(row["value"][1])) for row in rows}
+        assert known == {"llama_cpp": True, "ollama": title[f"Value #{target['refId']}"] != "Energy per token"}
