@@ -64,6 +64,23 @@ def test_a_receiver_that_refuses_everything_does_not_block_and_is_not_flooded():
     assert receiver.requests < 30
 
 
+def test_a_receiver_that_keeps_refusing_everything_is_not_searched_for_the_bad_sample_each_time():
+    receiver = Fake(bad=range(100))
+    courier = Courier(receiver)
+    courier.deliver([snapshot(n) for n in range(50)], lambda part: None)
+    assert courier.deliver([snapshot(n) for n in range(50, 100)], lambda part: None).exports == 1
+
+
+def test_being_busy_for_long_is_no_refusal():
+    answers = iter([Answer(Verdict.LATER)] * 20)
+    receiver = Fake(bad=[3])
+    courier = Courier(lambda part: next(answers, None) or receiver(part))
+    batch = [snapshot(n) for n in range(10)]
+    for _ in range(20):
+        assert courier.deliver(batch, lambda part: None).later
+    assert courier.deliver(batch, lambda part: None).skipped == 1
+
+
 @given(st.integers(1, 80), st.integers(1, 80))
 def test_batches_too_large_are_sent_smaller_and_the_size_is_remembered(count, most):
     receiver = Fake(most=most)

@@ -151,6 +151,26 @@ def test_a_sample_that_is_refused_does_not_stop_the_others(tmp_path, caplog):
     assert sum("refuses samples for good" in line for line in lines(caplog)) == 1
 
 
+def test_a_receiver_that_refuses_everything_is_told_about_once_whatever_it_says(tmp_path, caplog):
+    with receiver() as there, pusher(tmp_path, there.url) as running:
+        there.behave = lambda request: Response(400, body=b"port %d" % there.requests, content_type="text/plain")
+        for _ in range(5):
+            running.sample(2)
+            before = there.requests
+            wait_for(lambda before=before: there.requests > before, 10, "another push")
+    assert sum("refuses samples for good" in line for line in lines(caplog)) == 1
+
+
+def test_headers_that_would_go_unencrypted_over_the_network_are_told(tmp_path, caplog):
+    for url in ("http://192.0.2.1:1/v1/metrics", "https://192.0.2.1:1/v1/metrics", "http://127.0.0.1:1/v1/metrics"):
+        with pusher(tmp_path, url, headers={"a": "s3cret"}, interval=60.0):
+            pass
+    [line] = lines(caplog)
+    assert "unencrypted" in line
+    assert "http://192.0.2.1:1" in line
+    assert "s3cret" not in line
+
+
 def test_a_receiver_with_a_small_limit_gets_small_requests(tmp_path):
     with receiver() as there, pusher(tmp_path, there.url, interval=0.3) as running:
         there.behave = lambda request: Response(413 if len(points_of(request)) > 4 else 200)

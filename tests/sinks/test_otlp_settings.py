@@ -1,12 +1,15 @@
 """Flags and the standard OTEL_ variables: which wins, and what cannot be used is one clear line."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tokwatt_exporter import __version__, config
+from tokwatt_exporter.catalogue import OTLP_ACKNOWLEDGED, OTLP_EXPORT_FAILURES, OTLP_EXPORTS
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.sinks.otlp_settings import settings
 
@@ -163,6 +166,14 @@ def test_flags_set_the_pace_and_the_reach():
         **{"otlp__interval": "1m", "otlp__max-backfill": "1h"},
     )  # fmt: skip
     assert (found.interval, found.max_backfill, found.history) == (60, 3600, False)
+
+
+def test_the_document_names_flags_and_metrics_that_exist():
+    text = (Path(__file__).parents[2] / "docs" / "otlp.md").read_text()
+    flags, metrics = set(re.findall(r"--([a-z][a-z.-]+)", text)), set(re.findall(r"tokwatt_[a-z_]+", text))
+    foreign = {"web.enable-otlp-receiver"}
+    assert flags - foreign <= {f.metadata["key"] for f in config.options()}
+    assert metrics == {family.name for family in (OTLP_EXPORTS, OTLP_EXPORT_FAILURES, OTLP_ACKNOWLEDGED)}
 
 
 def test_reading_the_settings_does_not_load_opentelemetry():

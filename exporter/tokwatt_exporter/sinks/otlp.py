@@ -14,7 +14,7 @@ from tokwatt_exporter.selfmetrics import SelfMetrics
 from tokwatt_exporter.sinks.otlp_child import Backfill, HistoryUnavailable
 from tokwatt_exporter.sinks.otlp_deliver import Answer, Backoff, Courier, Delivery, Verdict
 from tokwatt_exporter.sinks.otlp_pending import Pending
-from tokwatt_exporter.sinks.otlp_settings import OtlpSettings, settings
+from tokwatt_exporter.sinks.otlp_settings import OtlpSettings, on_loopback, settings
 from tokwatt_exporter.sinks.otlp_watermark import Watermark
 from tokwatt_exporter.snapshot import Snapshot
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: How long a stop may take.
 CLOSE_SECONDS = 5.0
+#: To connect, and again to answer, of the request that a stop sends.
+_LAST_REQUEST_SECONDS = 2.0
 #: Live samples wait for older ones; but not for ever on a history that cannot be read.
 HISTORY_PATIENCE_SECONDS = 1800.0
 
@@ -62,6 +64,8 @@ class Pusher:
         self._wake = threading.Event()
         for counter in (OTLP_EXPORTS, OTLP_EXPORT_FAILURES):
             metrics.inc(counter, 0)
+        if settings.headers and settings.url.startswith("http:") and not on_loopback(settings.url):
+            log.warning("otlp: headers go unencrypted to %s, an https URL would protect them", settings.shown)
         self._thread = threading.Thread(target=self._run, name="otlp", daemon=True)
         self._thread.start()
 
@@ -130,7 +134,7 @@ class Pusher:
         batch = self._pending.all()
         if not batch or not self._begun() or self._gap():
             return
-        delivery = Courier(lambda part: sender(part, CLOSE_SECONDS / 2)).deliver(batch, self._settled)
+        delivery = Courier(lambda part: sender(part, _LAST_REQUEST_SECONDS)).deliver(batch, self._settled)
         self._account(delivery)
 
     def _begun(self) -> bool:
@@ -198,7 +202,8 @@ class Pusher:
             self._tell("receiver", f"later {why}", logging.WARNING, text, to, why)
         elif delivery.skipped or delivery.rejected:
             text = "%s refuses samples for good, they are left out: %s"
-            self._tell("receiver", f"refused {why}", logging.WARNING, text, to, why or "it does not say why")
+            # Not told again when only the reason changes: receivers put port numbers and times into it.
+            self._tell("receiver", "refuses", logging.WARNING, text, to, why or "it does not say why")
         elif delivery.exports:
             self._told.pop("gap", None)
             self._tell("receiver", "accepts", logging.INFO, "%s accepts samples", to)

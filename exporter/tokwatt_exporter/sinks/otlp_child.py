@@ -53,6 +53,18 @@ class Backfill:
         has no sample at `until_ms` yet though there must be one.
         """
         job = {**self._job, "after_ms": after_ms, "until_ms": until_ms, "must_end_there": must_end_there}
+        try:
+            return self._run(job, done, account, stop)
+        except (OSError, ValueError) as error:
+            raise HistoryUnavailable(f"the backfill cannot be run: {error}") from error
+
+    def _run(
+        self,
+        job: dict[str, Any],
+        done: Callable[[int], None],
+        account: Callable[[Delivery], None],
+        stop: threading.Event,
+    ) -> Answer | None:
         with _child() as (process, errors):
             for message in self._messages(process, json.dumps(job), stop):
                 if "done_ms" in message:

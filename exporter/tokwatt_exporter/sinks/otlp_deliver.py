@@ -54,12 +54,12 @@ class Courier:
     def __init__(self, send: Callable[[Sequence[Snapshot]], Answer]) -> None:
         self._send = send
         self._most: int | None = None
+        self._refusals = 0
 
     def deliver(self, batch: Sequence[Snapshot], done: Callable[[Sequence[Snapshot]], None]) -> Delivery:
         """Send all; `done` is told of each part that is accepted, or that is refused for good and skipped."""
         delivery = Delivery()
         waiting = [list(batch)]
-        refusals = 0
         while waiting and delivery.later is None:
             part = waiting.pop()
             if self._most and len(part) > self._most:
@@ -67,8 +67,9 @@ class Courier:
                 continue
             answer = self._send(part)
             delivery.exports += 1
-            refusals = 0 if answer.verdict is Verdict.ACCEPTED else refusals + 1
-            if self._settle(part, answer, delivery, give_up=refusals >= _REFUSALS_IN_A_ROW):
+            if answer.verdict is not Verdict.LATER:
+                self._refusals = 0 if answer.verdict is Verdict.ACCEPTED else self._refusals + 1
+            if self._settle(part, answer, delivery, give_up=self._refusals >= _REFUSALS_IN_A_ROW):
                 done(part)
             elif delivery.later is None:
                 half = len(part) // 2

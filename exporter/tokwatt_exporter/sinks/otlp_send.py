@@ -30,7 +30,7 @@ from opentelemetry.sdk.metrics.export import MetricExportResult
 from tokwatt_exporter import __version__
 from tokwatt_exporter.sinks.otlp_data import to_metrics_data
 from tokwatt_exporter.sinks.otlp_deliver import Answer, Verdict
-from tokwatt_exporter.sinks.otlp_settings import OtlpSettings
+from tokwatt_exporter.sinks.otlp_settings import OtlpSettings, on_loopback
 from tokwatt_exporter.snapshot import Snapshot
 
 _BODY_LIMIT = 64 * 1024
@@ -94,7 +94,7 @@ class _OneTry(requests.Session):
         # The environment's CA bundle would replace ours, and ~/.netrc add credentials; proxies are welcome, but
         # not on the way to this machine.
         self.trust_env = False
-        if not _on_loopback(settings.url):
+        if not on_loopback(settings.url):
             self.proxies = requests.utils.get_environ_proxies(settings.url)
 
     def request(self, *args: Any, **kwargs: Any) -> requests.Response:
@@ -232,11 +232,3 @@ def _maybe_local(host: str | None) -> bool:
     except ValueError:
         return True
     return address.is_private and not address.is_loopback
-
-
-def _on_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

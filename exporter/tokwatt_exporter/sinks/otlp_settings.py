@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import os
 import platform
@@ -70,6 +71,15 @@ def settings(config: Config, environ: Mapping[str, str] = os.environ) -> OtlpSet
         client_key=client_key,
         history=config.history_enabled,
     )
+
+
+def on_loopback(url: str) -> bool:
+    """Whether the receiver is on this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _variable(name: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
