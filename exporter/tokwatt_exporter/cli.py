@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tokwatt_exporter import __version__
+from tokwatt_exporter import __version__, parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import print_json
@@ -63,7 +63,7 @@ def engines(
     from tokwatt_exporter import show
     from tokwatt_exporter.engines import discovery
 
-    found = discovery.find_now(config, url)
+    found = discovery.find_now(config, parse.flag("--url", parse.engine_url, url) if url else None)
     print_json(discovery.as_json(found)) if json else show.engines_table(found)
 
 

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 def run_daemon(config: Config) -> int:
     """Run until SIGTERM or SIGINT; 0 after a clean stop. What has been sampled by then is in the history."""
+    # What the daemon writes names models and what people do with them: for its user's eyes only.
+    os.umask(0o077)
     logs.configure(config.log_level, config.log_format)
     metrics = SelfMetrics()
     logging.getLogger().addHandler(CountingHandler(metrics))
@@ -123,15 +125,14 @@ def sample_once(config: Config) -> Snapshot:
 
 def check(config: Config) -> None:
     """Read every file the configuration names; `UsageError` for the first that cannot be used."""
-    from tokwatt_exporter.engines.client import read_api_key
+    from tokwatt_exporter.engines.client import api_key
     from tokwatt_exporter.sinks.otlp import settings
     from tokwatt_exporter.web.config import load
 
     load(config)
     settings(config, os.environ)
     for engine in config.engines:
-        if engine.api_key_file:
-            read_api_key(engine.api_key_file)
+        api_key(engine)
 
 
 def data_dir(config: Config) -> Path:

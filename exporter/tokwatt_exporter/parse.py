@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
+
+from tokwatt_exporter.errors import UsageError
+
+T = TypeVar("T")
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 
@@ -137,3 +141,11 @@ def choice(*allowed: str) -> Callable[[Any], str]:
         return word
 
     return convert
+
+
+def flag(name: str, convert: Callable[[Any], T], raw: Any) -> T:
+    """The value of a command's own flag; `UsageError` that names the flag where it cannot be read."""
+    try:
+        return convert(raw)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}") from None

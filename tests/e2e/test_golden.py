@@ -22,7 +22,7 @@ ENGINE = {"/health": "health", "/props": "props", "/v1/models": "v1-models", "/m
 #: What differs from run to run or from machine to machine; everything else must be equal to the byte.
 VOLATILE = re.compile(
     r"tokwatt_(build_info|host_info|collector_duration_seconds|collector_last_success_timestamp_seconds"
-    r"|engine_probe_duration_seconds|store_|log_messages_total)"
+    r"|engine_probe_duration_seconds|engine_process|store_|log_messages_total)"
 )
 
 
