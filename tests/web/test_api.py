@@ -7,6 +7,8 @@ import pytest
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.errors import StoreError, StoreLocked, UsageError
+from tokwatt_exporter.store.client import Store
+from tokwatt_exporter.store.journal import Journal
 from tokwatt_exporter.web import api
 from web.serving import running
 
@@ -43,6 +45,22 @@ def test_parameters_are_handed_on_by_name(asked):
 def test_an_empty_variable_of_a_dashboard_is_one_not_given(asked):
     asked.get("/api/v1/query/bench_results", params={"engine": "", "model": "", "limit": "5"})
     assert asked.calls == [("bench_results", {"limit": "5"})]
+
+
+@pytest.mark.e2e
+def test_the_real_history_answers_with_what_was_sampled(tmp_path):
+    journal = Journal(tmp_path)
+    for time_ms, watts in ((1_795_000_000_000, 11.5), (1_795_000_005_000, 12.5)):
+        journal.append({
+            "kind": "samples", "time_ms": time_ms, "host": "mac", "values": [[0, watts]],
+            "series": {"0": {"metric": c.POWER.name, "labels": {"device": "gpu0"}}},
+        })  # fmt: skip
+    journal.close()
+    with running(Store(tmp_path).query) as web:
+        answer = web.get(SAMPLES, params={"metric": c.POWER.name, "labels": "device=gpu0", "since": 1_795_000_001})
+    assert answer.status_code == 200, answer.text
+    [row] = answer.json()["rows"]
+    assert (row["labels"], row["value"], row["host"]) == ({"device": "gpu0"}, 12.5, "mac")
 
 
 def test_no_rows_are_an_answer():

@@ -43,22 +43,22 @@ class Api:
     async def answer(self, name: str, query_string: str) -> Parts:
         """The rows, or one line that says what was wrong."""
         if name not in QUERIES:
-            return _problem(404, f"there is no query {name[:80]}; there are: {', '.join(QUERIES)}")
+            return problem(404, f"there is no query {name[:80]}; there are: {', '.join(QUERIES)}")
         if self._query is None:
-            return _problem(503, "there is no history")
+            return problem(503, "there is no history")
         if self._waiting >= MAX_RUNNING + MAX_WAITING:
-            return _problem(503, "too many queries at once", ("Retry-After", "1"))
+            return problem(503, "too many queries at once", ("Retry-After", "1"))
         try:
             params = parameters(name, query_string)
         except (UsageError, ValueError) as error:
-            return _problem(400, str(error))
+            return problem(400, str(error))
         self._waiting += 1
         try:
             body = await asyncio.get_running_loop().run_in_executor(self._pool, self._rows, name, params)
         except UsageError as error:
-            return _problem(400, str(error))
+            return problem(400, str(error))
         except StoreError as error:
-            return _problem(503, str(error), ("Retry-After", "1"))
+            return problem(503, str(error), ("Retry-After", "1"))
         finally:
             self._waiting -= 1
         return 200, body, JSON, ()
@@ -94,5 +94,6 @@ def parameters(name: str, query_string: str) -> dict[str, Any]:
     return params
 
 
-def _problem(status: int, why: str, *headers: tuple[str, str]) -> Parts:
+def problem(status: int, why: str, *headers: tuple[str, str]) -> Parts:
+    """An answer that is one line, as JSON."""
     return status, json.dumps({"error": why}).encode(), JSON, headers

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.sinks.prometheus import Renderer, negotiate
-from tokwatt_exporter.web.api import Api
+from tokwatt_exporter.web.api import Api, problem
 from tokwatt_exporter.web.auth import Authenticator, TooManyChecks
 from tokwatt_exporter.web.config import RateLimit, Source, WebConfig
 from tokwatt_exporter.web.hosts import Hosts
@@ -139,7 +139,7 @@ class App:
             return page(request)
         if (name := self._api.name(request.path)) is not None:
             if not self.safe(web):
-                raise refuse(403, "closed without TLS and authentication: listening beyond this machine")
+                return Answer(*problem(403, "closed: listening beyond this machine without TLS and authentication"))
             return Answer(*await self._api.answer(name, request.query))
         raise refuse(404, "not found")
 
