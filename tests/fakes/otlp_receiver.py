@@ -61,6 +61,7 @@ class Receiver:
         self.accepted: list[ExportMetricsServiceRequest] = []
         self.headers: list[dict[str, str]] = []
         self.requests = 0
+        self.connections: set[tuple[str, int]] = set()
         self.faults: list[Exception] = []
         self.behave: Callable[[ExportMetricsServiceRequest], Response] = lambda request: Response()
         self.url = ""
@@ -96,6 +97,7 @@ def receiver(port: int = 0, tls: ssl.SSLContext | None = None):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
             state.requests += 1
+            state.connections.add(self.client_address)
             if self.path != PATH:
                 return self.reply(Response(404, body=b"no such path", content_type="text/plain"))
             state.headers.append({key.lower(): value for key, value in self.headers.items()})

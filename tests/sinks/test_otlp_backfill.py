@@ -31,6 +31,8 @@ from tokwatt_exporter.snapshot import Snapshot
 from tokwatt_exporter.store.ingest import ingest
 from tokwatt_exporter.store.journal import Journal
 
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+
 TEN_MINUTES = 600_000
 STEP = 5_000
 
@@ -150,6 +152,20 @@ def test_a_receiver_seen_for_the_first_time_gets_nothing_of_the_past(tmp_path):
         daemon.sample()
         wait_for(daemon.acknowledged, 10, "the live sample to be acknowledged")
         assert there.times() == [daemon.taken[0].time_ms]
+
+
+def test_a_restart_sends_nothing_again(tmp_path):
+    with receiver() as there:
+        runs = []
+        for _ in range(3):
+            with running(tmp_path, there.url) as daemon:
+                runs.append(daemon)
+                for _ in range(3):
+                    daemon.sample()
+                    wait_for(daemon.acknowledged, 30, "the live sample to be acknowledged")
+                # This one goes out with the stop.
+                daemon.sample()
+        assert there.times() == [taken.time_ms for daemon in runs for taken in daemon.taken]
 
 
 def test_nothing_older_than_the_maximum_is_sent(tmp_path):

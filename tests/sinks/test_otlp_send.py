@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from fakes.otlp_receiver import Response, receiver
 from support.net import free_port
 from tokwatt_exporter.catalogue import MEMORY_SIZE
+from tokwatt_exporter.sinks import otlp_send
 from tokwatt_exporter.sinks.otlp_deliver import Verdict
 from tokwatt_exporter.sinks.otlp_send import Sender, _network_problem
 from tokwatt_exporter.sinks.otlp_settings import OtlpSettings
@@ -169,6 +170,19 @@ def test_an_answer_that_dribbles_is_not_waited_for(send):
         assert time.monotonic() - began < 2
         over.set()
         thread.join()
+
+
+@pytest.mark.parametrize(("idle_for", "connections"), [(60.0, 1), (0.0, 3)])
+def test_a_connection_is_used_again_unless_it_was_idle_for_so_long_that_it_may_be_closed(
+    monkeypatch, idle_for, connections
+):
+    monkeypatch.setattr(otlp_send, "_KEEP_ALIVE_SECONDS", idle_for)
+    with receiver() as there:
+        sender = Sender(OtlpSettings(url=there.url), 0)
+        for _ in range(3):
+            assert sender(BATCH).verdict is Verdict.ACCEPTED
+        sender.close()
+        assert len(there.connections) == connections
 
 
 def test_a_name_that_cannot_be_resolved_is_told(send):
