@@ -1,0 +1,213 @@
+"""What is in deploy/ and grafana/provisioning: valid where a tool can tell, and of one mind with the code."""
+
+import os
+import plistlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.components import component
+from tokwatt_exporter import config
+
+ROOT = Path(__file__).parents[2]
+DEPLOY, GRAFANA, DOCS = ROOT / "deploy", ROOT / "grafana", ROOT / "docs"
+UNIT = DEPLOY / "systemd/tokwatt.service"
+PLIST = DEPLOY / "launchd/tokwatt.exporter.plist"
+TEXTS = [
+    path
+    for pattern in ("*.md", "docs/*.md", "deploy/**/*.*", "grafana/**/*.yml", "grafana/**/*.json", "Makefile")
+    for path in sorted(ROOT.glob(pattern))
+    if path.is_file()
+]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_port_that_looks_like_ours_is_ours(path):
+    ports = re.findall(r"(?:127\.0\.0\.1|localhost|\[::1\]|0\.0\.0\.0):(10\d\d\d)\b", path.read_text())
+    assert set(ports) <= {str(config.DEFAULT_PORT)}
+
+
+def test_the_port_is_named_where_a_scraper_or_a_reader_needs_it():
+    naming = {path.name for path in TEXTS if f"127.0.0.1:{config.DEFAULT_PORT}" in path.read_text()}
+    assert {"README.md", "deploy.md", "configuration.md", "prometheus.yml"} <= naming
+
+
+@pytest.mark.parametrize("document", ["docs/deploy.md", "README.md"])
+def test_every_file_that_a_document_leads_to_exists(document):
+    text = (ROOT / document).read_text()
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    named = re.findall(r"\b(?:deploy|grafana)/[\w./-]*\w\.\w+", text)
+    missing = [link for link in links if not ((ROOT / document).parent / link).exists()]
+    missing += [name for name in named if not (ROOT / name).exists()]
+    assert missing == []
+
+
+# --- launchd
+
+
+def test_the_agent_is_restarted_after_a_crash_and_not_slowed_down_by_launchd():
+    agent = plistlib.loads(PLIST.read_bytes())
+    assert agent["Label"] == PLIST.stem
+    assert agent["KeepAlive"] == {"SuccessfulExit": False}
+    assert agent["ThrottleInterval"] >= 10
+    assert agent["ProcessType"] == "Standard"
+    assert agent["SoftResourceLimits"]["NumberOfFiles"] >= 1024
+    assert agent["Umask"] == 0o077
+
+
+def test_the_agent_holds_no_secret():
+    # Every user of the machine can read it.
+    assert plistlib.loads(PLIST.read_bytes())["EnvironmentVariables"].keys() == {"LANG", "LC_ALL", "PYTHONUNBUFFERED"}
+
+
+def test_the_documented_command_fills_in_every_placeholder_of_the_agent(tmp_path):
+    [command] = re.findall(r"^sed .*$", (DOCS / "deploy.md").read_text(), re.M)
+    (tmp_path / "Library/LaunchAgents").mkdir(parents=True)
+    program = Path(sys.executable).parent
+    subprocess.run(
+        ["sh", "-ec", command], cwd=ROOT, check=True, timeout=20,
+        env={"HOME": str(tmp_path), "PATH": f"{program}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    text = (tmp_path / f"Library/LaunchAgents/{PLIST.name}").read_text()
+    agent = plistlib.loads(text.encode())
+    executable, *arguments = agent["ProgramArguments"]
+    assert Path(executable).is_absolute()
+    assert os.access(executable, os.X_OK)
+    assert arguments == ["run"]
+    assert Path(agent["StandardErrorPath"]).parent == tmp_path / "Library/Logs"
+    assert "__" not in re.sub(r"<!--.*?-->", "", text, flags=re.S)
+
+
+# --- systemd
+
+
+def directives() -> list[tuple[str, str]]:
+    lines = [line for line in UNIT.read_text().splitlines() if line and line[0] not in "#[;"]
+    return [(name, value) for name, _, value in (line.partition("=") for line in lines)]
+
+
+def test_the_unit_keeps_history_and_settings_where_the_code_looks_for_them(monkeypatch):
+    unit = dict(directives())
+    name, _, value = unit["Environment"].partition("=")
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("STATE_DIRECTORY", f"/var/lib/{unit['StateDirectory']}")
+    if sys.platform == "linux":
+        assert str(config.default_config_file()) in UNIT.read_text()
+    assert str(config.default_data_dir()) in UNIT.read_text()
+
+
+def test_the_unit_runs_what_the_documented_commands_install():
+    program, command = dict(directives())["ExecStart"].split()
+    assert Path(program).is_absolute()
+    assert command == "run"
+    assert f"venv {Path(program).parents[1]}" in (DOCS / "deploy.md").read_text()
+
+
+def test_a_setting_that_cannot_be_used_does_not_make_the_service_start_for_ever():
+    from tokwatt_exporter.shell import WRONG_USAGE
+
+    assert dict(directives())["RestartPreventExitStatus"] == str(WRONG_USAGE)
+
+
+@pytest.fixture
+def installed_unit(tmp_path):
+    """The unit with a program that is there, which is what systemd-analyze asks for."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("this machine has no systemd-analyze")
+    path = tmp_path / UNIT.name
+    path.write_text(UNIT.read_text().replace("/opt/tokwatt/bin", str(Path(sys.executable).parent)))
+    return path
+
+
+def test_systemd_understands_every_line_of_the_unit(installed_unit):
+    result = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", installed_unit],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    ours = [line for line in (result.stdout + result.stderr).splitlines() if UNIT.stem in line]
+    assert (result.returncode, ours) == (0, [])
+
+
+def test_systemd_finds_hardly_anything_that_the_service_is_exposed_to(installed_unit):
+    result = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", installed_unit],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(sys.platform != "linux", reason="a promise of the Linux kernel")
+def test_the_exporter_works_where_no_memory_is_writable_and_executable(tmp_path):
+    assert ("MemoryDenyWriteExecute", "yes") in directives()
+    # PR_SET_MDWE, which is kept over exec.
+    deny = "import ctypes, os, sys; sys.exit(77) if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) else os.execv(*ARGS)"
+    arguments = [sys.executable, "-m", "tokwatt_exporter", "sample", "--json", "--data-dir", str(tmp_path)]
+    result = subprocess.run(
+        [sys.executable, "-c", deny.replace("ARGS", repr((sys.executable, arguments)))],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    if result.returncode == 77:
+        pytest.skip("this kernel has no PR_SET_MDWE")
+    assert result.returncode == 0, result.stderr
+    assert "memory_available" in result.stdout
+
+
+# --- Prometheus, Grafana, Collector
+
+PROMETHEUS = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())
+
+
+@pytest.mark.e2e
+def test_prometheus_accepts_its_configuration_and_finds_the_rules():
+    result = subprocess.run(
+        [component("promtool"), "check", "config", "--lint-fatal", DEPLOY / "prometheus.yml"],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "tokwatt.rules.yml" in result.stdout
+
+
+@pytest.mark.e2e
+def test_vmagent_scrapes_with_the_documented_flags(tmp_path):
+    [flags] = re.findall(r"^vmagent (.*) -remoteWrite.url=…$", (DOCS / "deploy.md").read_text(), re.M)
+    result = subprocess.run(
+        [component("vmagent"), *flags.split(), "-dryRun", "-remoteWrite.url=http://127.0.0.1:1",
+         f"-remoteWrite.tmpDataPath={tmp_path}"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_alert_on_a_missing_exporter_looks_for_the_scrape_job():
+    [job] = PROMETHEUS["scrape_configs"]
+    rules = yaml.safe_load((GRAFANA / "rules/tokwatt.rules.yml").read_text())
+    [down] = [r for g in rules["groups"] for r in g["rules"] if r.get("alert") == "TokwattExporterDown"]
+    assert f'up{{job="{job["job_name"]}"}} == 0' in down["expr"]
+
+
+def test_grafana_is_told_the_scrape_interval():
+    [source] = yaml.safe_load((GRAFANA / "provisioning/datasources/tokwatt.yml").read_text())["datasources"]
+    assert source["type"] == "prometheus"
+    assert source["jsonData"]["timeInterval"] == PROMETHEUS["global"]["scrape_interval"]
+
+
+def test_grafana_looks_for_the_boards_where_the_documented_command_puts_them():
+    [provider] = yaml.safe_load((GRAFANA / "provisioning/dashboards/tokwatt.yml").read_text())["providers"]
+    assert f"install -D -t {provider['options']['path']} " in (DOCS / "deploy.md").read_text()
+    assert provider["allowUiUpdates"] is False
+
+
+def test_the_pipelines_of_the_collector_are_made_of_what_is_configured():
+    collector = yaml.safe_load((DEPLOY / "otel-collector.yaml").read_text())
+    for pipeline in collector["service"]["pipelines"].values():
+        for kind, names in pipeline.items():
+            assert set(names) == collector[kind].keys()
+    listens = collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
+    for path in (DEPLOY / "otel-collector.yaml", DOCS / "deploy.md"):
+        [endpoint] = set(re.findall(r"--otlp.endpoint (\S+?)[`\s]", path.read_text()))
+        assert endpoint == f"http://{listens}/v1/metrics"
