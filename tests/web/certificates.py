@@ -34,7 +34,9 @@ def make(folder: Path) -> Pki:
         missing("there is no openssl command to make certificates with")
     for authority in ("ca", "stranger_ca"):
         openssl(folder, "req", "-x509", *NEW_KEY, "-keyout", f"{authority}.key", "-out", f"{authority}.pem",
-                "-days", "2", "-subj", f"/CN={authority}")  # fmt: skip
+                "-days", "2", "-subj", f"/CN={authority}",
+                # Python 3.13 verifies strictly: an authority has to say what its key is for.
+                "-addext", "keyUsage=critical,keyCertSign")  # fmt: skip
     issue(folder, "server", "DNS:localhost,IP:127.0.0.1")
     issue(folder, "renewed", "DNS:localhost,IP:127.0.0.1")
     issue(folder, "prometheus", "DNS:prometheus.example,email:ops@example.org,IP:10.0.0.1")
