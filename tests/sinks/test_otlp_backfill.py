@@ -134,6 +134,50 @@ def test_samples_that_no_longer_fit_in_memory_come_from_the_history(tmp_path):
             assert sorted(there.points()) == points(*daemon.taken)
 
 
+def test_samples_that_the_history_does_not_have_yet_are_waited_for(tmp_path, caplog):
+    url = f"http://127.0.0.1:{(port := free_port())}/v1/metrics"
+    with running(tmp_path, url, pending=Pending(3 * len(snapshot(0)))) as daemon:
+        daemon.sample()
+        wait_for(lambda: daemon.value(OTLP_EXPORT_FAILURES), 10, "the receiver to be missed")
+        late = [snapshot(daemon.taken[0].time_ms + n) for n in range(1, 11)]
+        for taken in late:
+            daemon.push(taken)
+        with receiver(port) as there:
+            wait_for(lambda: "not in the history yet" in caplog.text, 30, "the history to be found behind")
+            for taken in late:
+                daemon.journal.append_snapshot(taken, "here")
+            expected = [taken.time_ms for taken in (*daemon.taken, *late)]
+            wait_for(lambda: there.times()[-1:] == expected[-1:], 30, "the newest sample")
+            assert there.times() == expected
+
+
+class Racing(Pending):
+    """A queue in which something happens just before it is looked at."""
+
+    def __init__(self, points):
+        super().__init__(points)
+        self.before = lambda: None
+
+    def all(self):
+        self.before()
+        return super().all()
+
+
+def test_a_sample_that_leaves_memory_just_as_the_batch_is_made_is_not_lost(tmp_path):
+    pending = Racing(3 * len(snapshot(0)))
+    with receiver() as there, running(tmp_path, there.url, pending=pending, interval=0.5) as daemon:
+
+        def one_more():
+            if len(daemon.taken) == 3:
+                daemon.sample()
+
+        for _ in range(3):
+            daemon.sample()
+        pending.before = one_more
+        wait_for(lambda: len(daemon.taken) == 4 and daemon.acknowledged(), 30, "the newest sample")
+        assert there.times() == [taken.time_ms for taken in daemon.taken]
+
+
 def test_what_is_already_in_duckdb_and_what_is_still_in_the_journal_are_both_sent(tmp_path):
     old = outage(tmp_path, 60_000, now_ms() - 120_000)
     assert ingest(tmp_path).rows == len(points(*old))

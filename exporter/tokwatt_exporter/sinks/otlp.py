@@ -92,6 +92,9 @@ class Pusher:
             self._wake.clear()
             if not self._stop.is_set():
                 wait = self._round(courier)
+            if self._failing:
+                # A call to hurry that came while the receiver was still thought to be up.
+                self._wake.clear()
         self._last_round(sender)
         sender.close()
 
@@ -116,10 +119,12 @@ class Pusher:
         """The answer that ended the round early, if any."""
         if not self._begun():
             return None
+        # What leaves memory after this look at it is in the batch; what left before is in the gap.
+        batch = self._pending.all()
         while (gap := self._gap()) and not self._stop.is_set():
             if later := self._fill(*gap):
                 return later
-        batch = self._pending.all()
+            batch = self._pending.all()
         # One snapshot shows whether a receiver that was down is back; encoding all of them each time would be wasted.
         for part in [batch[:1], batch[1:]] if self._failing else [batch]:
             if part and not self._stop.is_set():
