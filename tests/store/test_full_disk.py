@@ -17,7 +17,7 @@ def on_a_small_disk(tmp_path, scenario):
     if unshare is None:
         missing("unshare is not there to mount a small file system with")
     inside = [unshare, "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    mount = 'mount -t tmpfs -o size=4m tmpfs "$1" || exit 77; exec "$2" "$3" "$1" "$4"'
+    mount = 'mount -t tmpfs -o size=12m tmpfs "$1" || exit 77; exec "$2" "$3" "$1" "$4"'
     result = subprocess.run(
         [*inside, "sh", "-c", mount, "sh", str(tmp_path), sys.executable, str(SCRIPT), scenario],
         capture_output=True, text=True, timeout=120, check=False,

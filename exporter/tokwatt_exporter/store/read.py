@@ -119,11 +119,21 @@ def opened(data_dir: Path, wait: float, timeout: float) -> Iterator[DuckDBPyConn
         return
     with file.store_lock(data_dir, wait, shared=True), file.connection(path, wait, read_only=True) as db:
         schema.check(db, path)
-        timer = threading.Timer(timeout, db.interrupt)
+        expired = threading.Event()
+
+        def end() -> None:
+            expired.set()
+            db.interrupt()
+
+        timer = threading.Timer(timeout, end)
         timer.daemon = True
         timer.start()
         try:
             yield db
+        except Exception as error:
+            if expired.is_set():
+                raise StoreError(f"the query took longer than {timeout:g} s; ask for less") from error
+            raise
         finally:
             timer.cancel()
 
