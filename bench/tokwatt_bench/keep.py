@@ -1,0 +1,83 @@
+"""Keeping a result: the lock of a running benchmark, the journal, and the history where it is free."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tokwatt_exporter.errors import StoreError, StoreLocked, UsageError
+
+#: Someone who only looks whether a benchmark is running holds the lock for a moment.
+_LOCK_SECONDS = 1.0
+
+
+def prepare(data_dir: Path) -> None:
+    """Make the data directory for its owner only; `UsageError` where it cannot be written."""
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"data-dir: {data_dir} cannot be made: {error.strerror}") from None
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        raise UsageError(f"data-dir: {data_dir} is not writable by this user")
+
+
+@contextmanager
+def running(data_dir: Path) -> Iterator[None]:
+    """Hold `bench.lock`, by which the exporter knows that the load is synthetic; `StoreError` while another runs."""
+    fd = os.open(data_dir / "bench.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _take(fd)
+        os.ftruncate(fd, 0)
+        os.write(fd, str(os.getpid()).encode())
+        yield
+    finally:
+        os.close(fd)
+
+
+def _take(fd: int) -> None:
+    end = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+                raise StoreError(
+                    f"another benchmark is running (pid {holder}), and two at once measure each other"
+                ) from None
+        time.sleep(0.05)
+
+
+def keep(data_dir: Path, record: Mapping[str, Any]) -> None:
+    """Write the record to the journal and take it into the history; where that is busy, it is taken in later.
+
+    `StoreError` where the journal cannot be written.
+    """
+    from tokwatt_exporter.store.journal import Journal
+
+    # What goes wrong is said in one line of ours.
+    logging.getLogger("tokwatt_exporter.store").setLevel(logging.CRITICAL)
+    journal = Journal(data_dir)
+    written = journal.append(record)
+    problem = journal.problem
+    journal.close()
+    if not written:
+        raise StoreError(f"the result could not be kept: {problem}")
+    from tokwatt_exporter.store.ingest import ingest
+
+    try:
+        ingest(data_dir)
+    except StoreLocked:
+        sys.stderr.write(
+            "tokwatt-bench: the history is in use; the result waits in the journal and is taken in later\n"
+        )
+    except StoreError as error:
+        raise StoreError(f"the result waits in the journal, for the history cannot be written: {error}") from None

@@ -1,0 +1,167 @@
+"""Watching energy and memory from a process of its own, so that the one that times the stream does nothing else.
+
+The child reads the counters when it is told to and a few times a second in between: sources that only know power are
+integrated, and it is seen how often a counter moves.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Any, TextIO
+
+from tokwatt_bench.energy import COLLECTORS, Observation, counters
+from tokwatt_exporter.collectors.base import Collector
+from tokwatt_exporter.errors import NotAvailable
+from tokwatt_exporter.snapshot import Reading
+
+PERIOD_SECONDS = 0.2
+#: How long a reading may take; a driver that hangs must not hang the benchmark.
+READ_SECONDS = 5.0
+
+
+class Observer:
+    """The child, while the `with` block lasts; `pid` is the engine's process, None where it is not on this machine."""
+
+    def __init__(self, pid: int | None, order: Sequence[str] = (), period: float = PERIOD_SECONDS) -> None:
+        command = order or (sys.executable, "-P", "-m", "tokwatt_bench.observe")
+        self._child = subprocess.Popen(
+            [*command, str(period), str(pid or 0)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True,
+        )  # fmt: skip
+        self._kept = b""
+        #: Why there is nothing to read; empty while there is.
+        self.problem = ""
+
+    def __enter__(self) -> Observer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe:
+                pipe.close()
+        try:
+            self._child.wait(1)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.wait()
+
+    def read(self) -> Observation | None:
+        """The counters now; None where the child does not answer, and from then on."""
+        if self.problem == "the energy reader failed":
+            return None
+        answer = self._ask()
+        if answer is None:
+            self.problem = "the energy reader failed"
+            return None
+        self.problem = answer["problem"]
+        return Observation(answer["at"], answer["joules"], answer["updates"], answer["memory"])
+
+    def _ask(self) -> Any:
+        end = time.monotonic() + READ_SECONDS
+        assert self._child.stdin and self._child.stdout
+        try:
+            self._child.stdin.write(b"read\n")
+            while b"\n" not in self._kept:
+                ready, _, _ = select.select([self._child.stdout], [], [], max(end - time.monotonic(), 0))
+                piece = self._child.stdout.read(65536) if ready else b""
+                if not piece:
+                    return None
+                self._kept += piece
+            line, _, self._kept = self._kept.partition(b"\n")
+            return json.loads(line)
+        except (OSError, ValueError):
+            return None
+
+
+class Meter:
+    """What the child keeps: the counters, how often each moved, and the highest memory since it was last asked."""
+
+    def __init__(self, collectors: Iterable[Collector], memory: Any = None) -> None:
+        self._collectors = list(collectors)
+        self._memory = memory
+        self._last: dict[str, float] = {}
+        self._updates: Counter[str] = Counter()
+        self._highest: float | None = None
+        self._problems: dict[str, str] = {}
+
+    def look(self) -> None:
+        """Read everything once."""
+        readings: list[Reading] = []
+        for collector in self._collectors:
+            try:
+                readings += list(collector.read())
+                self._problems.pop(collector.name, None)
+            except NotAvailable as error:
+                self._problems[collector.name] = str(error)
+            except Exception as error:  # noqa: BLE001 - a driver may raise anything; it costs its own counters only
+                self._problems[collector.name] = f"{type(error).__name__}: {error}"
+        joules = counters(readings)
+        for name, value in joules.items():
+            self._updates[name] += int(name in self._last and value != self._last[name])
+        self._last = joules
+        if self._memory and (used := self._memory()) is not None:
+            self._highest = max(used, self._highest or 0.0)
+
+    def told(self) -> dict[str, Any]:
+        """What is known now; the highest memory starts anew."""
+        highest, self._highest = self._highest, None
+        reasons = "; ".join(f"{name}: {problem}" for name, problem in self._problems.items())
+        problem = "" if self._last else f"no counter of energy can be read ({reasons or 'this platform has none'})"
+        return {
+            "at": time.monotonic(), "joules": self._last, "updates": dict(self._updates), "memory": highest,
+            "problem": problem,
+        }  # fmt: skip
+
+
+def serve(meter: Meter, orders: TextIO, period: float) -> None:
+    """Answer each line of `orders` with one on stdout until it ends, and look every `period` seconds in between."""
+    while True:
+        while not select.select([orders], [], [], period)[0]:
+            meter.look()
+        if not orders.readline():
+            return
+        meter.look()
+        sys.stdout.write(json.dumps(meter.told()) + "\n")
+        sys.stdout.flush()
+
+
+def _memory_of(pid: int) -> Any:
+    from tokwatt_exporter.catalogue import ENGINE_PROCESS_MEMORY
+    from tokwatt_exporter.engines.processes import Processes
+    from tokwatt_exporter.engines.sockets import Listener
+
+    processes = Processes()
+
+    def used() -> float | None:
+        processes.find({"engine": Listener("", 0, pid)})
+        return next((r.value for r in processes.readings("engine") if r.family == ENGINE_PROCESS_MEMORY), None)
+
+    return used
+
+
+def main() -> None:
+    """The child: `PERIOD PID`, orders on stdin."""
+    from tokwatt_exporter.collectors import registry
+
+    period, pid = float(sys.argv[1]), int(sys.argv[2])
+    built = registry.build(lambda name, default: name in COLLECTORS)
+    try:
+        serve(Meter(built, _memory_of(pid) if pid else None), sys.stdin, period)
+    except BrokenPipeError:
+        sys.exit(0)
+    finally:
+        for collector in built:
+            collector.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The result of a run as JSON has it, and as the store keeps it. Names and shape are a contract: docs/benchmark.md."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tokwatt_bench import energy, figures
+from tokwatt_bench.load import Run
+from tokwatt_bench.request import Request
+from tokwatt_bench.statistics import Summary, median, summarise
+from tokwatt_exporter import __version__
+
+
+def result(run: Run) -> dict[str, Any]:
+    """One entry of `{"results": […]}`; what is null has its reason in `reasons`, under its dotted name."""
+    plan, target, good = run.plan, run.plan.target, run.results
+    reasons: dict[str, str] = {}
+    speeds = [figures.prompt_speed(request, not plan.warm_prefix) for request in good]
+    joules = energy.per_token(good, _uses(run), run.idle, run.no_energy)
+    summaries = {
+        "time_to_first_token_seconds": _plain(good, lambda request: request.first_token_seconds),
+        "time_to_first_answer_token_seconds": _plain(
+            good, lambda request: request.first_answer_token_seconds, "an answer held no answer token, only reasoning"
+        ),
+        "inter_token_latency_seconds": figures.over_gaps(good, figures.token_gaps),
+        "mean_inter_token_latency_seconds": figures.over(good, figures.mean_token_gap),
+        "generation_tokens_per_second": figures.over(good, figures.generation_speed),
+        "prompt_tokens_per_second": _speeds(speeds),
+        "chunk_gap_seconds": figures.over_gaps(good, lambda r: (figures.chunk_gaps(r), "")),
+        "request_duration_seconds": _plain(good, lambda request: request.duration_seconds),
+    }
+    found: dict[str, Any] = {
+        "engine": target.name, "kind": target.kind, "version": target.version, "url": target.url,
+        "model": target.model, "scenario": plan.scenario, "concurrency": 1, "runs": len(run.measured),
+        "failed": len(run.measured) - len(good), "aborted": run.aborted, "run_id": run.plan.run_id,
+    }  # fmt: skip
+    for name, summary in summaries.items():
+        found[name] = summary.as_json()
+        reasons |= {f"{name}.{part}" if part else name: why for part, why in summary.reasons.items()}
+    found["prompt_tokens_per_second"]["source"] = ", ".join(sorted({source for _, source in speeds if source})) or None
+    found["tokens"] = _tokens(run, reasons)
+    found["chunks"] = _chunks(good)
+    found["longest_pause_seconds"] = figures.longest_pause(good)
+    found["energy_per_token_joules"] = joules["per_token_joules"]
+    if joules["reason"]:
+        reasons["energy_per_token_joules"] = joules["reason"]
+    found["energy"] = {name: value for name, value in joules.items() if name != "reason"}
+    found["peak_memory_bytes"] = run.peak_memory_bytes
+    if run.peak_memory_bytes is None:
+        reasons["peak_memory_bytes"] = "the engine's process cannot be seen from here"
+    found["failures"] = figures.failures(run.measured)
+    found["reasons"] = reasons
+    found["notes"] = sorted({note for request in good for note in request.answer.notes})
+    found["settings"] = plan.settings()
+    found["host"], found["tool_version"] = os.uname().nodename, __version__
+    return found
+
+
+def record(run: Run, found: dict[str, Any]) -> dict[str, Any]:
+    """The journal's record of a run: a row of `bench_run` and the rows of `bench_request`."""
+    row = {
+        "run_id": run.plan.run_id, "started": run.started_ms, "finished": run.finished_ms, "host": found["host"],
+        "tool_version": found["tool_version"], "engine": found["engine"], "engine_kind": found["kind"],
+        "engine_version": found["version"], "engine_url": found["url"], "model": found["model"],
+        "scenario": found["scenario"], "concurrency": found["concurrency"], "runs": found["runs"],
+        "failed": found["failed"], "max_tokens": run.plan.max_tokens, "settings": found["settings"], "result": found,
+        "generation_tokens_per_second": found["generation_tokens_per_second"]["p50"],
+        "prompt_tokens_per_second": found["prompt_tokens_per_second"]["p50"],
+        "time_to_first_token_median_seconds": found["time_to_first_token_seconds"]["p50"],
+        "time_to_first_token_p95_seconds": found["time_to_first_token_seconds"]["p95"],
+        "inter_token_latency_median_seconds": found["inter_token_latency_seconds"]["p50"],
+        "energy_per_token_joules": found["energy_per_token_joules"], "peak_memory_bytes": found["peak_memory_bytes"],
+    }  # fmt: skip
+    return {"kind": "bench", "run": row, "requests": [request.row(run.plan.run_id) for request in run.requests]}
+
+
+def _uses(run: Run) -> list[energy.Use | None]:
+    return [use for request, use in zip(run.requests, run.uses, strict=True) if request in run.results]
+
+
+def _plain(requests: list[Request], value: Any, why: str = "not known") -> Summary:
+    return figures.over(requests, lambda request: figures.Known(value(request), why))
+
+
+def _speeds(speeds: list[tuple[figures.Known, str]]) -> Summary:
+    if len({source for _, source in speeds}) > 1:
+        return Summary(0, reasons={"": "its requests were timed in different ways"})
+    if why := next((speed.why for speed, _ in speeds if speed.value is None), ""):
+        return Summary(0, reasons={"": why})
+    return summarise([s.value for s, _ in speeds if s.value is not None], why_none="no request succeeded")
+
+
+def _tokens(run: Run, reasons: dict[str, str]) -> dict[str, Any]:
+    """Sums over the measured requests that succeeded; the warm-up apart, for the engine's own counters hold both."""
+    good = run.results
+    warm = [request for request in run.requests if request.phase == "warmup" and request.ok]
+    found = {
+        "prompt": figures.total(good, lambda request: request.prompt_tokens),
+        "generated": figures.total(good, lambda request: request.generated_tokens),
+        "cached": figures.total(good, lambda request: request.cached_tokens),
+        "source": figures.sources(good),
+        "warmup_prompt": figures.total(warm, lambda request: request.prompt_tokens),
+        "warmup_generated": figures.total(warm, lambda request: request.generated_tokens),
+    }
+    whys = {
+        "prompt": "the engine gives no count of prompt tokens", "generated": figures.NO_COUNT,
+        "cached": "the engine does not say how many prompt tokens were cached",
+    }  # fmt: skip
+    reasons |= {
+        f"tokens.{name}": why if good else "no request succeeded" for name, why in whys.items() if found[name] is None
+    }
+    return found
+
+
+def _chunks(good: list[Request]) -> dict[str, Any]:
+    """How the tokens came: chunks an answer, tokens a chunk, and the share of chunks that shared a read."""
+    if not good:
+        return {"per_request": None, "tokens_per_chunk": None, "shared_read_ratio": None}
+    chunks = sum(len(request.chunks) for request in good)
+    tokens = figures.total(good, lambda request: request.generated_tokens)
+    gaps = [gap for request in good for gap in figures.chunk_gaps(request)]
+    return {
+        "per_request": median([len(request.chunks) for request in good]),
+        "tokens_per_chunk": tokens / chunks if tokens else None,
+        "shared_read_ratio": sum(gap == 0 for gap in gaps) / len(gaps) if gaps else None,
+    }
