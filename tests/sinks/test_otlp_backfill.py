@@ -312,17 +312,19 @@ def test_the_secret_headers_are_in_no_process_list(tmp_path):
         assert {headers["authorization"] for headers in there.headers} == {"Bearer s3cret"}
 
 
-def test_a_locked_history_delays_and_loses_nothing(tmp_path, caplog):
-    missed = outage(tmp_path)
+@pytest.mark.parametrize("read_only", [False, True], ids=["by a writer", "by a reader"])
+def test_a_locked_history_delays_and_loses_nothing(tmp_path, caplog, read_only):
+    stored = outage(tmp_path, 60_000, now_ms() - 120_000)
     ingest(tmp_path)
+    journaled = outage(tmp_path, 60_000)
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import duckdb, sys\nc = duckdb.connect(sys.argv[1])\nprint('held', flush=True)\n"
-         "sys.stdin.read()", str(tmp_path / "history.duckdb")],
+        [sys.executable, "-c", "import duckdb, sys\nc = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == 'True')\n"
+         "print('held', flush=True)\nsys.stdin.read()", str(tmp_path / "history.duckdb"), str(read_only)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert holder.stdout.readline() == "held\n"
     with receiver() as there:
-        watermark(tmp_path, there.url, missed[0].time_ms - 1)
+        watermark(tmp_path, there.url, stored[0].time_ms - 1)
         with running(tmp_path, there.url) as daemon:
             daemon.sample()
             wait_for(lambda: "wait until the history can be read" in caplog.text, 30, "the lock to be told about")
@@ -330,7 +332,7 @@ def test_a_locked_history_delays_and_loses_nothing(tmp_path, caplog):
             holder.communicate("")
             daemon.sample()
             wait_for(daemon.acknowledged, 30, "the newest sample to be acknowledged")
-        assert there.times() == [taken.time_ms for taken in missed + daemon.taken]
+        assert there.times() == [taken.time_ms for taken in stored + journaled + daemon.taken]
 
 
 def test_a_history_that_stays_unreadable_does_not_stop_live_samples_for_ever(tmp_path, caplog):
