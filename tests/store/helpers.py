@@ -85,5 +85,3 @@ def seconds_of(call):
     began = time.monotonic()
     call()
     return time.monotonic() - began
-
-

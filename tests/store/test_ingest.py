@@ -180,9 +180,9 @@ def test_a_benchmark_run_is_kept_with_its_requests_and_once(data, journal):
     assert ingest(data).bench_runs == 1
     journal.append(bench(model="another"))
     assert ingest(data).bench_runs == 0
-    assert sql(data, "SELECT run_id, model, epoch_ms(finished), runs, settings->>'seed', max_tokens FROM bench_run") == [
-        ("run-1", "tiny", NOON + 5000, 2, "7", None)
-    ]
+    assert sql(
+        data, "SELECT run_id, model, epoch_ms(finished), runs, settings->>'seed', max_tokens FROM bench_run"
+    ) == [("run-1", "tiny", NOON + 5000, 2, "7", None)]
     assert sql(data, "SELECT phase, ok, failure, generated_tokens, chunk_offsets_ns FROM bench_request ORDER BY 1") == [
         ("measured", True, None, 3, [10, 2**40, 2**41]),
         ("warmup", False, "timeout", None, None),
@@ -358,3 +358,10 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "data").write_text("a file")
     with pytest.raises(StoreError, match="data"):
         ingest(tmp_path / "data")
+
+
+def test_a_segment_that_cannot_be_read_does_not_stop_the_others(data, journal, caplog):
+    keep(journal, [0])
+    (data / "journal" / "00000000000000000001-1-root.journal").symlink_to("00000000000000000001-1-root.journal")
+    assert ingest(data).rows == 6
+    assert "00000000000000000001-1-root.journal" in caplog.text

@@ -173,7 +173,9 @@ def test_snapshots_come_back_as_they_were_in_order_and_by_pages(data, monkeypatc
     monkeypatch.setattr(read, "PAGE", 3)
     found = list(read.snapshots(data, NOON, NOON + 8000))
     assert [time_ms for time_ms, _ in found] == [NOON + 1000 * n for n in range(1, 9)]
-    rows = [(time_ms, metric, tuple(labels.items()), value) for time_ms, page in found for metric, labels, value in page]
+    rows = [
+        (time_ms, metric, tuple(labels.items()), value) for time_ms, page in found for metric, labels, value in page
+    ]
     assert sorted(rows) == rows_of(map(snapshot, range(1, 9)))
 
 

@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from contextlib import suppress
 from typing import Any, Protocol
 
 from tokwatt_exporter import catalogue as c
@@ -77,7 +78,9 @@ class HistorySink:
     def close(self) -> None:
         """Write and flush what is left, within about `LAST_FLUSH_TIMEOUT` seconds; what stays is flushed next time."""
         self._stop.set()
-        self._inbox.put(None)
+        # Full only where the disk hangs, and then the end of the process ends the thread.
+        with suppress(queue.Full):
+            self._inbox.put(None, timeout=1)
         self._flusher.join(FLUSH_TIMEOUT + LAST_FLUSH_TIMEOUT + 5)
 
     def _write(self) -> None:

@@ -103,7 +103,12 @@ class _Reading:
         opened: list[Segment] = []
         try:
             for name in self._names:
-                opened.append(Segment(self._folder / name, claim=True))
+                try:
+                    opened.append(Segment(self._folder / name, claim=True))
+                except OSError as error:
+                    # One that root left here, say: it waits, the others go on.
+                    log.warning("%s cannot be read: %s", name, error.strerror)
+                    continue
                 self._read(opened[-1], batch)
                 if batch.rows >= ROWS_PER_COMMIT or len(opened) >= SEGMENTS_PER_COMMIT:
                     self._commit(batch, opened)

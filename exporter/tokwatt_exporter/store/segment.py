@@ -113,7 +113,7 @@ def waiting(data_dir: Path, those: Iterable[str] | None = None) -> Waiting:
     for name in names(data_dir) if those is None else those:
         try:
             segment = Segment(folder(data_dir) / name, claim=False)
-        except FileNotFoundError:
+        except OSError:
             continue
         with closing(segment):
             for line in segment.lines():
