@@ -144,7 +144,7 @@ def test_guessing_does_not_hold_up_who_is_known(tmp_path):
             guesses.append(sock)
         began = time.perf_counter()
         assert web.get(headers=basic("alice", "wonderland")).status_code == 200
-        assert time.perf_counter() - began < 0.25
+        assert time.perf_counter() - began < 1
         assert {status(read_all(sock)) for sock in guesses[-3:]} == {503}
         for sock in guesses:
             sock.close()

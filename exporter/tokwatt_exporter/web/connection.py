@@ -81,7 +81,7 @@ class Connection:
             self._writer.close()
             self._allow(CLOSE_SECONDS)
             await self._writer.wait_closed()
-        except (OSError, asyncio.IncompleteReadError):
+        except OSError:
             # Includes every failed handshake: ssl.SSLError is an OSError.
             pass
         except Exception:
@@ -104,8 +104,9 @@ class Connection:
         reader = asyncio.StreamReader(limit=_CHUNK, loop=self._loop)
         protocol = asyncio.StreamReaderProtocol(reader, loop=self._loop)
         context = self._web.context
-        times = {"ssl_handshake_timeout": REQUEST_SECONDS, "ssl_shutdown_timeout": CLOSE_SECONDS} if context else {}
-        transport, _ = await self._loop.connect_accepted_socket(lambda: protocol, self._sock, ssl=context, **times)
+        transport, _ = await self._loop.connect_accepted_socket(
+            lambda: protocol, self._sock, ssl=context, ssl_shutdown_timeout=CLOSE_SECONDS if context else None
+        )
         self._transport = transport
         self._writer = asyncio.StreamWriter(transport, protocol, reader, self._loop)
         return reader
