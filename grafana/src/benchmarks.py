@@ -90,6 +90,7 @@ def latest() -> list[Any]:
             empty=NO_DATA,
         )
         .mappings([mapping([("no", "text"), ("running", "purple")])])
+        .color_mode(BigValueColorMode.VALUE)
         .span(4)
         .height(4),
         number(
@@ -108,7 +109,7 @@ def latest() -> list[Any]:
             "Latest results",
             "The newest run of each engine, model and scenario. 'Of its best' compares its decode speed "
             "with the fastest run in the shown time.",
-            [Column(title, known_or_nan(expr, rows, *KEYS), unit) for title, expr, unit in columns],
+            [Column(title, by("max", known_or_nan(expr, rows, *KEYS), *KEYS), unit) for title, expr, unit in columns],
             keys=keys,
             empty=NO_RESULT,
         )

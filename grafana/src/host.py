@@ -6,7 +6,7 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import units
-from grafana_foundation_sdk.models.common import BigValueColorMode
+from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueTextMode
 
 from panels import (
     NO_DATA,
@@ -84,6 +84,7 @@ def now() -> list[Any]:
             digits=2,
         )
         .time_from("now/d")
+        .text_mode(BigValueTextMode.VALUE_AND_NAME)
         .span(6)
         .height(4),
         number(
@@ -132,7 +133,7 @@ def power_and_heat() -> list[Any]:
             Q(by("min", BOARD.series(c.TEMPERATURE_LIMIT), "device"), "{{device}} limit {{instance}}", line=True),
             empty=NO_SENSOR,
         )
-        .span(7)
+        .span(6)
         .height(8),
         graph(
             "Fans",
@@ -142,7 +143,7 @@ def power_and_heat() -> list[Any]:
             Q(BOARD.series(c.FAN_SPEED_MAX), "{{fan}} highest {{instance}}", line=True),
             empty=NO_SENSOR,
         )
-        .span(5)
+        .span(6)
         .height(8),
     ]
 
@@ -159,8 +160,8 @@ def cpu_and_memory() -> list[Any]:
             empty=NO_DATA,
         )
         .max(1)
-        .span(6)
-        .height(8),
+        .span(12)
+        .height(7),
         graph(
             "Memory",
             "What cannot be handed out, by kind; the kinds are disjoint. Dashed: all there is, and what is "
@@ -172,8 +173,8 @@ def cpu_and_memory() -> list[Any]:
             empty=NO_DATA,
             stack=True,
         )
-        .span(7)
-        .height(8),
+        .span(12)
+        .height(7),
         timeline(
             "Pressure and power mode",
             "Memory pressure as the OS sees it, where the power comes from, and the power mode.",
@@ -185,8 +186,8 @@ def cpu_and_memory() -> list[Any]:
             (Q(BOARD.state(c.POWER_MODE), "mode {{instance}}"), states(c.POWER_MODE, "light-blue", "blue", "purple")),
             empty=NO_SENSOR,
         )
-        .span(6)
-        .height(8),
+        .span(12)
+        .height(7),
         graph(
             "Swap",
             "Swap in use, and on the right what is written to it and read back. Reading back is what makes an "
@@ -197,8 +198,8 @@ def cpu_and_memory() -> list[Any]:
             Q(BOARD.rate(c.SWAP_IN), "read back {{instance}}", unit=units.BytesPerSecondIEC),
             empty=NO_SENSOR,
         )
-        .span(5)
-        .height(8),
+        .span(12)
+        .height(7),
     ]
 
 
@@ -240,7 +241,7 @@ def engines() -> list[Any]:
             (Q(BOARD.series(c.ENGINE_UP, ENGINE), "{{engine}} {{instance}}"), [("down", "red"), ("up", "green")]),
             empty="No engine was found",
         )
-        .span(6)
+        .span(12)
         .height(7),
         graph(
             "Tokens",
@@ -250,7 +251,7 @@ def engines() -> list[Any]:
             Q(BOARD.rate(c.PROMPT_TOKENS, ENGINE), f"prompt {MODEL}"),
             empty=NO_REPORT,
         )
-        .span(6)
+        .span(12)
         .height(7),
         graph(
             "Speed while busy",
@@ -260,7 +261,7 @@ def engines() -> list[Any]:
             Q(prefill, f"prefill {MODEL}"),
             empty=NO_REPORT,
         )
-        .span(6)
+        .span(12)
         .height(7),
         graph(
             "Requests and models",
@@ -272,7 +273,7 @@ def engines() -> list[Any]:
             Q(BOARD.series(c.ENGINE_MODELS_LOADED, ENGINE), "models {{engine}} {{instance}}", line=True),
             empty=NO_REPORT,
         )
-        .span(6)
+        .span(12)
         .height(7),
     ]
 

@@ -59,7 +59,7 @@ def board(uid: str, title: str, description: str, span: str) -> builders.Dashboa
 
 def choice(name: str, label: str, query: str) -> builders.QueryVariable:
     """A variable that is chosen from what there is in the shown time; all of it at first."""
-    made = builders.QueryVariable(name).label(label).query({"query": query, "refId": name}).definition(query)
+    made = builders.QueryVariable(name).label(label).query({"query": query, "refId": name})
     made = made.datasource(SOURCE).multi(True).include_all(True).all_value(".+")
     made = made.current(dashboard.VariableOption(text="All", value="$__all"))
     return made.refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(dashboard.VariableSort.ALPHABETICAL_ASC)
@@ -162,13 +162,15 @@ class Column(NamedTuple):
 def sheet(
     title: str, description: str, columns: Sequence[Column], *, keys: Sequence[tuple[str, str]], empty: str
 ) -> table.Panel:
-    """One row per combination of the labels `keys` (label, title), a column for each expression."""
+    """One row per combination of the labels `keys` (label, title), a column for each expression.
+
+    The answers are joined on all labels they have, so they must have the same ones and no name: aggregate them.
+    """
     panel = table.Panel().cell_height(common.TableCellHeight.SM).show_header(True)
     panel = _filled(panel, title, description, "none", empty, [Q(column.expr, "") for column in columns], rows=True)
     values = {_value(ref, len(columns)): column for ref, column in _named(columns) if column.title}
     order = [name for name, _ in keys] + list(values)
     rename = dict(keys) | {name: column.title for name, column in values.items()}
-    # `merge` joins the answers of the queries on the labels that they share.
     if len(columns) > 1:
         panel = panel.with_transformation(dashboard.DataTransformerConfig("merge", options={}))
     panel = panel.with_transformation(

@@ -101,6 +101,17 @@ def test_states_are_numbers_in_the_order_of_the_colours(database):
     assert {value for series in mode for _, value in series["values"]} == {"0", "2"}
 
 
+@pytest.mark.parametrize("panel", [param.values[0] for param in PANELS if param.values[0]["type"] == "table"],
+                         ids=lambda panel: panel["title"])  # fmt: skip
+def test_the_columns_of_a_table_are_joined_into_one_row_per_key(database, panel):
+    [organize] = [t["options"] for t in panel["transformations"] if t["id"] == "organize"]
+    keys = [name for name in organize["indexByName"] if not name.startswith("Value")]
+    rows = [[row["metric"] for row in answer] for answer in answers(database, panel, EVERYTHING)]
+    # Grafana joins on every label, and the name of a metric is one.
+    assert all(sorted(map(str, answer)) == sorted(map(str, rows[0])) for answer in rows)
+    assert all({*keys, "job"} == row.keys() for row in rows[0])
+
+
 def test_a_figure_that_is_not_known_is_told_apart_from_zero_in_the_table(database):
     [panel] = [p for p in BOARDS["tokwatt-benchmarks"]["panels"] if p["title"] == "Latest results"]
     title = {ref: name for t in panel["transformations"] if t["id"] == "organize"

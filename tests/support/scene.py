@@ -22,9 +22,9 @@ def snapshot(readings: Iterable[Reading], time: float) -> Snapshot:
     return Snapshot.of(int(time * 1000), readings)
 
 
-def workstation(t: float) -> Iterator[Reading]:
-    """A machine with two engines, a GPU and every sensor, `t` seconds after its exporter started."""
-    yield from _exporter(t, COLLECTORS)
+def workstation(t: float, started: float = 0) -> Iterator[Reading]:
+    """A machine with two engines, a GPU and every sensor, `t` seconds after its exporter `started` (Unix time)."""
+    yield from _exporter(t, started, COLLECTORS)
     yield from _identity("Linux", "AMD Ryzen 9 7950X", "workstation")
     yield c.COLLECTOR_PROBLEM(collector="amdgpu", problem="not_available", reason="no AMD GPU: is the driver loaded?")
     yield from _power(t)
@@ -32,13 +32,13 @@ def workstation(t: float) -> Iterator[Reading]:
     yield from _cpu(t, cores=32)
     yield from _heat(t)
     yield from _memory(t, 64 * GIB)
-    yield from _engines(t)
-    yield from _benchmarks(t)
+    yield from _engines(t, started)
+    yield from _benchmarks(t, started)
 
 
-def virtual_machine(t: float) -> Iterator[Reading]:
+def virtual_machine(t: float, started: float = 0) -> Iterator[Reading]:
     """A machine with a CPU and memory, no engine and no sensor."""
-    yield from _exporter(t, ("host", "cpu", "memory", "process", "engines"))
+    yield from _exporter(t, started, ("host", "cpu", "memory", "process", "engines"))
     yield from _identity("Linux", None, None)
     for collector, reason in (
         ("rapl", "no RAPL: is intel_rapl_common loaded?"),
@@ -67,13 +67,13 @@ def _cosine(x: float) -> float:
     return sin(x + pi / 2)
 
 
-def _exporter(t: float, collectors: Iterable[str]) -> Iterator[Reading]:
+def _exporter(t: float, started: float, collectors: Iterable[str]) -> Iterator[Reading]:
     yield c.BUILD_INFO(version="0.1.0", revision="0123abc", python_version="3.13.0")
     for collector in collectors:
         failed = collector == "fan" and 3000 < t < 4200
         yield c.COLLECTOR_SUCCESS(not failed, collector=collector)
         yield c.COLLECTOR_DURATION(0.002, collector=collector)
-        yield c.COLLECTOR_LAST_SUCCESS(1.8e9 + (3000 if failed else t), collector=collector)
+        yield c.COLLECTOR_LAST_SUCCESS(started + (3000 if failed else t), collector=collector)
         yield c.COLLECTOR_FAILURES(240 if collector == "fan" and t > 4200 else 0, collector=collector)
     yield c.SAMPLE_INTERVAL(5)
     yield c.SAMPLES_DROPPED(0, reason="label_limit")
@@ -81,16 +81,16 @@ def _exporter(t: float, collectors: Iterable[str]) -> Iterator[Reading]:
     yield c.STORE_ROWS_WRITTEN(30 * t)
     yield c.STORE_FAILURES(0)
     yield c.STORE_BUFFERED_ROWS(360)
-    yield c.STORE_LAST_FLUSH(t - t % 60)
+    yield c.STORE_LAST_FLUSH(started + t - t % 60)
     yield c.STORE_SIZE(12e6 + 20 * t)
     yield c.OTLP_EXPORTS(t // 15)
     yield c.OTLP_EXPORT_FAILURES(0)
-    yield c.OTLP_ACKNOWLEDGED(t - t % 15)
+    yield c.OTLP_ACKNOWLEDGED(started + t - t % 15)
     yield c.HTTP_REJECTED(0, reason="limit")
     yield c.PROCESS_CPU(0.004 * t)
     yield c.PROCESS_RESIDENT_MEMORY(61e6)
     yield c.PROCESS_OPEN_FDS(21)
-    yield c.PROCESS_START_TIME(1.8e9)
+    yield c.PROCESS_START_TIME(started)
 
 
 def _identity(os: str, chip: str | None, machine: str | None) -> Iterator[Reading]:
@@ -158,7 +158,7 @@ def _memory(t: float, size: float) -> Iterator[Reading]:
     yield c.SWAP_OUT(_grown(t, 0, 5e6))
 
 
-def _engines(t: float) -> Iterator[Reading]:
+def _engines(t: float, started: float) -> Iterator[Reading]:
     for engine, kind, version in (("ollama", "ollama", "0.14.2"), ("llama_cpp", "llama_cpp", "b11669")):
         up = not (engine == "llama_cpp" and 4000 < t < 4900)
         yield c.ENGINE_UP(up, engine=engine)
@@ -174,7 +174,7 @@ def _engines(t: float) -> Iterator[Reading]:
     yield c.MODEL_MEMORY(6 * GIB, **OLLAMA)
     yield c.MODEL_GPU_MEMORY(5 * GIB, **OLLAMA)
     yield c.MODEL_CONTEXT(8192, **OLLAMA)
-    yield c.MODEL_EXPIRES(t + 300, **OLLAMA)
+    yield c.MODEL_EXPIRES(started + t + 300, **OLLAMA)
     yield c.REQUESTS_RUNNING(round(_wave(t, 0, 4)), **LLAMA)
     yield c.REQUESTS_WAITING(round(_wave(t, -3, 3)) if _wave(t, -3, 3) > 0 else 0, **LLAMA)
     yield c.PREFIX_CACHE_HITS(_grown(t, 0, 90), **LLAMA)
@@ -184,14 +184,14 @@ def _engines(t: float) -> Iterator[Reading]:
     yield c.GENERATION_SECONDS(_grown(t, 0, 0.7), **LLAMA)
 
 
-def _benchmarks(t: float) -> Iterator[Reading]:
+def _benchmarks(t: float, started: float) -> Iterator[Reading]:
     running = t % 3600 < 240
     yield c.BENCHMARK_RUNNING(running)
     runs = 1 + t // 3600
     for key, speed in ((OLLAMA, 71.0), (LLAMA, 96.0)):
         labels = {**key, "scenario": "chat"}
         speed -= 3 * (runs % 3)
-        yield c.BENCHMARK_LAST_RUN(1.8e9 + (runs - 1) * 3600 + 240, **labels)
+        yield c.BENCHMARK_LAST_RUN(started + (runs - 1) * 3600 - 600, **labels)
         yield c.BENCHMARK_RUNS(runs, **labels)
         yield c.BENCHMARK_RUNS_FAILED(1 if key is OLLAMA and runs > 2 else 0, **labels)
         yield c.BENCHMARK_GENERATION_SPEED(speed, **labels)

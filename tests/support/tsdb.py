@@ -18,7 +18,8 @@ from tokwatt_exporter.snapshot import Reading
 from .components import component
 from .net import free_port, wait_for
 
-Machine = Callable[[float], Iterable[Reading]]
+#: Readings so many seconds after a start, and that start as Unix time.
+Machine = Callable[[float, float], Iterable[Reading]]
 STEP = 30
 
 
@@ -82,7 +83,7 @@ def prometheus(folder: Path, machines: Mapping[str, Machine], seconds: int = 720
 def _samples(machines: Mapping[str, Machine], now: int, seconds: int) -> Iterator[str]:
     for instance, machine in machines.items():
         for t in range(0, seconds + 1, STEP):
-            for family, labels, value in machine(t):
+            for family, labels, value in machine(t, now - seconds):
                 pairs = ",".join(
                     f'{name}="{text}"' for name, text in (*labels, ("job", "tokwatt"), ("instance", instance))
                 )
