@@ -8,9 +8,9 @@ import threading
 import time
 
 import pytest
+
 from store.helpers import NOON, bench, held, rows_of, segments, snapshot, sql, stored
 from support.net import wait_for
-
 from tokwatt_exporter.catalogue import (
     SAMPLES_DROPPED,
     STORE_BUFFERED_ROWS,

@@ -10,7 +10,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from store.helpers import rows_of, segments, snapshot, stored
-
 from tokwatt_exporter.errors import StoreError
 from tokwatt_exporter.store import file
 from tokwatt_exporter.store.ingest import ingest

@@ -7,10 +7,11 @@ import sys
 import threading
 import time
 
+import psutil
 import pytest
+
 from store.helpers import FAN_SPEED, NOON, bench, held, rows_of, snapshot, sql, stored
 from support.net import wait_for
-
 from tokwatt_exporter.errors import StoreError, StoreLocked, UsageError
 from tokwatt_exporter.store.client import Store
 from tokwatt_exporter.store.ingest import ingest
@@ -83,11 +84,7 @@ def test_a_child_that_hangs_is_killed_at_the_timeout_with_what_it_started(data, 
 
 
 def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as state:
-            return state.read().rpartition(")")[2].split()[0] not in "ZX"
-    except FileNotFoundError:
-        return False
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 @pytest.mark.parametrize("code", ["raise SystemExit(3)", "print('nonsense')", "print('[]')", "print('{}')",

@@ -6,8 +6,8 @@ import sys
 import time
 
 import pytest
-from store.helpers import rows_of, segments, snapshot, stored
 
+from store.helpers import rows_of, segments, snapshot, stored
 from tokwatt_exporter.store.ingest import ingest
 from tokwatt_exporter.store.journal import Journal
 
@@ -24,7 +24,7 @@ ingest(pathlib.Path(sys.argv[1]), step=step)
 
 
 def prepare(data):
-    """A history that knows a segment that is gone, a finished one, one that grew since; and one that is new and torn."""
+    """A history that knows a segment that is gone, a finished and a grown one; and a new one with a torn tail."""
     gone, live, done, new = Journal(data), Journal(data), Journal(data), Journal(data)
     gone.append_snapshot(snapshot(7), "box")
     gone.close()

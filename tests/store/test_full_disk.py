@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from support.missing import missing
 
 SCRIPT = Path(__file__).with_name("full_disk.py")

@@ -8,8 +8,8 @@ import sys
 
 import duckdb
 import pytest
-from store.helpers import NOON, bench, held, rows_of, segments, snapshot, sql, stored
 
+from store.helpers import NOON, bench, held, rows_of, segments, snapshot, sql, stored
 from tokwatt_exporter.errors import StoreError, StoreLocked
 from tokwatt_exporter.store import file, schema, segment
 from tokwatt_exporter.store.ingest import ingest
@@ -243,7 +243,7 @@ def test_a_file_of_a_newer_tokwatt_is_refused_and_not_touched(data, journal):
         db.execute("INSERT INTO schema_version VALUES (99, now()::TIMESTAMP_MS)")
     before = (data / "history.duckdb").read_bytes()
     keep(journal, [0])
-    with pytest.raises(StoreError, match="newer tokwatt .schema 99, this one knows 1.: upgrade") as refused:
+    with pytest.raises(StoreError, match=r"newer tokwatt \(schema 99, this one knows 1\): upgrade") as refused:
         ingest(data)
     assert "\n" not in str(refused.value)
     assert (data / "history.duckdb").read_bytes() == before
@@ -272,8 +272,8 @@ def test_migrations_go_forward_one_by_one_and_whole(tmp_path):
             schema.migrate(db, path, steps)
         db.execute("ROLLBACK")
         assert schema.version(db) == 2
-        assert db.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal"
-                          " AND table_name <> 'schema_version' ORDER BY ALL").fetchall() == [("a", "i"), ("a", "j")]  # fmt: skip
+        columns = db.execute("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal").fetchall()
+        assert {column for column in columns if column[0] != "schema_version"} == {("a", "i"), ("a", "j")}
 
 
 def damage_whole(path):

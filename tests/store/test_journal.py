@@ -5,8 +5,8 @@ import os
 import stat
 
 import pytest
-from store.helpers import NOON, bench, rows_of, segments, snapshot
 
+from store.helpers import NOON, bench, rows_of, segments, snapshot
 from tokwatt_exporter.store import segment
 from tokwatt_exporter.store.batch import Batch
 from tokwatt_exporter.store.journal import Journal
@@ -112,7 +112,7 @@ def test_a_record_damaged_in_the_middle_costs_only_itself(journal, tmp_path):
         journal.append_snapshot(snapshot(number), "box")
     [made] = segments(tmp_path / "data")
     lines = made.read_bytes().splitlines(keepends=True)
-    for position in range(0, len(lines[2]) - 1):
+    for position in range(len(lines[2]) - 1):
         damaged = bytearray(lines[2])
         damaged[position] ^= 1
         if b"\n" in damaged[:-1]:
