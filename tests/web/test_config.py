@@ -178,6 +178,14 @@ def test_a_change_that_cannot_be_used_leaves_what_was_and_is_logged_once(tmp_pat
     assert set(source.current().users) == {"alice"}
 
 
+def test_a_change_that_breaks_the_parser_leaves_what_was(tmp_path, caplog):
+    path = write(tmp_path / "web.yml", f"basic_auth_users: {{alice: {HASH}}}")
+    source = Source(settings(web_config_file=path))
+    write(path, "[" * 5000)
+    assert set(source.current().users) == {"alice"}
+    assert "RecursionError" in caplog.text
+
+
 def test_tls_does_not_go_away_without_a_restart(tmp_path, pki, caplog):
     path = write(tmp_path / "web.yml", pki.tls_config())
     source = Source(settings(web_config_file=path))

@@ -92,6 +92,9 @@ class Source:
                 self._take(load(self._config))
             except UsageError as error:
                 log.error("the web configuration stays as it was: %s", error)
+            except Exception:
+                # Whoever accepts connections asks this, and must go on.
+                log.exception("the web configuration stays as it was")
         return self._good
 
     def _take(self, new: WebConfig) -> None:

@@ -127,8 +127,6 @@ class Server:
         self._starving = True
 
     def _serve_connection(self, sock: socket.socket) -> None:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection = Connection(sock, self._source.current(), self._shared, lambda: self._count("timeout"))
         task = asyncio.get_running_loop().create_task(connection.serve())
         self._open[task] = connection
