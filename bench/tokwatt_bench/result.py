@@ -11,6 +11,9 @@ from tokwatt_bench.request import Request
 from tokwatt_bench.statistics import Summary, median, summarise
 from tokwatt_exporter import __version__
 
+#: Ollama looks up a model that is in memory within milliseconds and calls that loading too.
+LOAD_SECONDS = 0.25
+
 
 def result(run: Run) -> dict[str, Any]:
     """One entry of `{"results": […]}`; what is null has its reason in `reasons`, under its dotted name."""
@@ -22,6 +25,9 @@ def result(run: Run) -> dict[str, Any]:
         "time_to_first_token_seconds": _plain(good, lambda request: request.first_token_seconds),
         "time_to_first_answer_token_seconds": _plain(
             good, lambda request: request.first_answer_token_seconds, "an answer held no answer token, only reasoning"
+        ),
+        "engine_time_to_first_token_seconds": _plain(
+            good, lambda request: request.answer.engine_ttft_seconds, "the engine does not say"
         ),
         "inter_token_latency_seconds": figures.over_gaps(good, figures.token_gaps),
         "mean_inter_token_latency_seconds": figures.over(good, figures.mean_token_gap),
@@ -51,7 +57,7 @@ def result(run: Run) -> dict[str, Any]:
         reasons["peak_memory_bytes"] = "the engine's process cannot be seen from here"
     found["failures"] = figures.failures(run.measured)
     found["reasons"] = reasons
-    found["notes"] = sorted({note for request in good for note in request.answer.notes})
+    found["notes"] = _notes(good)
     found["settings"] = plan.settings()
     found["host"], found["tool_version"] = os.uname().nodename, __version__
     return found
@@ -111,6 +117,16 @@ def _tokens(run: Run, reasons: dict[str, str]) -> dict[str, Any]:
         f"tokens.{name}": why if good else "no request succeeded" for name, why in whys.items() if found[name] is None
     }
     return found
+
+
+def _notes(good: list[Request]) -> list[str]:
+    loads = [(request.index, request.answer.load_seconds or 0.0) for request in good]
+    loaded = [
+        f"the engine loaded its model within request {index}, for {seconds:.1f} s: measure with --warmup 1 or more"
+        for index, seconds in loads
+        if seconds >= LOAD_SECONDS
+    ]
+    return loaded + sorted({note for request in good for note in request.answer.notes})
 
 
 def _chunks(good: list[Request]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ of the machine share, with the tokens in it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import random
 import socket
@@ -45,7 +46,7 @@ class Truth(NamedTuple):
     @property
     def gaps_seconds(self) -> list[float]:
         times = [time for time, _ in self.writes]
-        return [(after - before) / 1e9 for before, after in zip(times, times[1:], strict=False)]
+        return [(after - before) / 1e9 for before, after in itertools.pairwise(times)]
 
 
 @dataclass
@@ -170,7 +171,7 @@ class Reply:
         self._end()
 
     def _groups(self) -> Iterator[list[tuple[int, Any]]]:
-        """The writes: events with their tokens. The first one is alone: it is what the prompt's processing ends with."""
+        """The writes: events with their tokens. The first one is alone: with it the prefill ends."""
         how = self._how
         sizes = [1]
         while sum(sizes) < how.tokens:
@@ -284,7 +285,7 @@ class Reply:
         delay = ready * how.itl
         if "stall" in how and number > 8:
             delay += 500
-        return delay + (self._random.uniform(-0.8, 0.8) * how.itl if "jitter" in how else 0.0)
+        return delay + (self._random.uniform(-0.4, 0.4) * how.itl if "jitter" in how else 0.0)
 
     @staticmethod
     def _wait(due_ns: int) -> None:
