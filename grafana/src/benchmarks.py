@@ -95,7 +95,8 @@ def latest() -> list[Any]:
         .height(4),
         number(
             "Failed runs",
-            "Runs in the shown time in which every request failed. Red from the first on.",
+            "Runs in the shown time in which every request failed. Red from the first on. What happened before the "
+            "exporter first saw an engine, model and scenario is not counted.",
             units.Short,
             Q(by("sum", SHOWN.increase(c.BENCHMARK_RUNS_FAILED, *CHOSEN))),
             empty=NO_RESULT,
