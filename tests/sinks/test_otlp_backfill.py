@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -410,7 +409,10 @@ def test_kill_9_in_the_middle_of_a_backfill_loses_nothing(tmp_path):
                 live.append(snapshot(int(process.stdout.readline())))
                 if count < 10**6:
                     wait_for(lambda count=count: len(seen) >= count, 30, "the backfill to be under way")
-                    process.send_signal(signal.SIGKILL)
+                    process.kill()
+                    killed_at = len(seen)
+                    time.sleep(1)
+                    assert len(seen) <= killed_at + 2, "the backfill ends with the daemon"
                 else:
                     assert process.stdout.readline() == "acknowledged\n"
                     process.stdin.close()

@@ -3,7 +3,7 @@
 import platform
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_CUMULATIVE
@@ -61,6 +61,7 @@ def snapshots(draw):
     return Snapshot.of(time_ms, [reading for some in draw(st.lists(readings(), max_size=12)) for reading in some])
 
 
+@settings(deadline=None)
 @given(st.lists(snapshots(), max_size=4))
 def test_otlp_carries_the_same_names_labels_values_and_times_as_the_snapshots(given):
     expected = [
@@ -71,6 +72,7 @@ def test_otlp_carries_the_same_names_labels_values_and_times_as_the_snapshots(gi
     assert sorted(points_of(encoded(*given))) == sorted(expected)
 
 
+@settings(deadline=None)
 @given(st.lists(snapshots(), max_size=4))
 def test_a_family_is_one_metric_with_the_points_of_all_snapshots(given):
     request = encoded(*given)

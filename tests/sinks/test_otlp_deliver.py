@@ -7,7 +7,7 @@ import os
 import stat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tokwatt_exporter.catalogue import MEMORY_SIZE, MEMORY_USED, TEMPERATURE
@@ -46,6 +46,7 @@ def deliver(receiver, count):
     return delivery, [snapshot.time_ms for snapshot in done]
 
 
+@settings(deadline=None)
 @given(st.integers(1, 80), st.data())
 def test_a_bad_sample_costs_only_itself(count, data):
     bad = data.draw(st.integers(0, count - 1))
@@ -81,6 +82,7 @@ def test_being_busy_for_long_is_no_refusal():
     assert courier.deliver(batch, lambda part: None).skipped == 1
 
 
+@settings(deadline=None)
 @given(st.integers(1, 80), st.integers(1, 80))
 def test_batches_too_large_are_sent_smaller_and_the_size_is_remembered(count, most):
     receiver = Fake(most=most)
@@ -131,6 +133,7 @@ def test_the_receivers_own_wish_is_respected_within_reason():
     assert Backoff(lambda low, high: 1.0).failed(10**9) == 3600
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 100))
 def test_the_queue_stays_bounded_and_says_what_left(sizes, most):
     pending = Pending(most)
@@ -208,6 +211,7 @@ def run_backfill(snapshots, receiver, after=0, until=10**9, must_end_there=False
     return messages
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 4_000_000), unique=True, max_size=40).map(sorted))
 def test_a_backfill_sends_each_sample_once_and_oldest_first(times):
     receiver = Fake()
@@ -223,6 +227,7 @@ def test_no_request_of_a_backfill_spans_more_than_five_minutes():
         assert batch[-1].time_ms - batch[0].time_ms <= 300_000
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9000), max_size=40))
 def test_requests_have_a_bounded_number_of_points_and_keep_order(sizes):
     snapshots = [Snapshot(n, {MEMORY_SIZE: range(size)}) for n, size in enumerate(sizes)]

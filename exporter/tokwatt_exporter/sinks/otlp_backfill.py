@@ -1,14 +1,13 @@
 """`python -m tokwatt_exporter.sinks.otlp_backfill`: sends a stretch of the history, the oldest first, and ends.
 
 The job is one line of JSON on stdin. Each line on stdout is progress, so that what was accepted stays accepted when
-this process dies; the end of stdin means that nobody listens any more.
+this process dies; when nobody listens any more it ends.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
@@ -66,10 +65,7 @@ def readings(rows: Iterable[Row]) -> Iterator[Reading]:
 
 
 def say(message: Message) -> None:
-    """One line of progress; the end of the process where the daemon has gone, before anything is sent twice."""
-    gone, _, _ = select.select([sys.stdin], [], [], 0)
-    if gone:
-        sys.exit(1)
+    """One line of progress; `BrokenPipeError`, before anything more is sent, where the daemon has gone."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 

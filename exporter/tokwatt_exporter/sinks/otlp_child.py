@@ -84,7 +84,6 @@ class Backfill:
 
     def _messages(self, process: subprocess.Popen[bytes], job: str, stop: threading.Event) -> Iterator[dict[str, Any]]:
         assert process.stdin and process.stdout
-        # Left open: the child takes its end for the end of this process.
         process.stdin.write(job.encode() + b"\n")
         process.stdin.flush()
         yield from map(json.loads, _lines(process.stdout, self._silence, stop))
