@@ -365,3 +365,14 @@ def test_a_segment_that_cannot_be_read_does_not_stop_the_others(data, journal, c
     (data / "journal" / "00000000000000000001-1-root.journal").symlink_to("00000000000000000001-1-root.journal")
     assert ingest(data).rows == 6
     assert "00000000000000000001-1-root.journal" in caplog.text
+
+
+def test_a_segment_is_forgotten_only_when_its_deletion_would_survive_a_power_failure(data, journal, monkeypatch):
+    keep(journal, [0])
+    journal.close()
+    ingest(data)
+    events = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (events.append("fsync"), real(fd)))
+    ingest(data, step=events.append)
+    assert events[: events.index("forget")][-1] == "fsync"

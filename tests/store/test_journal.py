@@ -260,3 +260,14 @@ def test_whole_numbers_and_fractions_come_back_as_they_were(journal, tmp_path):
     pairs = [[n, value] for n, value in enumerate(values)]
     journal.append({"kind": "samples", "time_ms": 1, "host": "b", "series": known, "values": pairs})
     assert [value for *_, value in rows(tmp_path / "data")] == values
+
+
+def test_a_child_that_still_has_the_file_open_does_not_keep_a_segment_unfinished(journal, tmp_path):
+    journal.append_snapshot(snapshot(0), "box")
+    copy = os.dup(journal._fd)
+    journal.close()
+    [made] = segments(tmp_path / "data")
+    opened = segment.Segment(made, claim=True)
+    opened.close()
+    os.close(copy)
+    assert opened.finished
