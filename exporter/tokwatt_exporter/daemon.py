@@ -84,7 +84,9 @@ class Daemon:
 
     def where(self) -> str:
         """The URLs of the metrics."""
-        return ", ".join(f"http://{address}{self.config.web_telemetry_path}" for address in self.server.addresses)
+        return ", ".join(
+            f"{self.server.scheme}://{address}{self.config.web_telemetry_path}" for address in self.server.addresses
+        )
 
     def _bench_latest(self) -> list[dict[str, Any]]:
         return self.history.bench_latest if self.history else []

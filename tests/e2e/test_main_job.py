@@ -114,14 +114,14 @@ def predicted(engine):
     raise AssertionError("the engine has no token counter")
 
 
-def exported(vm, name):
-    """{labels: {time_ms: value}} of a metric in VictoriaMetrics, without what the resource adds."""
+def exported(vm, reading):
+    """Per series of a reading in VictoriaMetrics: {time_ms: value}, and how many samples that were."""
+    labels = ",".join(f'{name}="{value}"' for name, value in reading.labels)
+    selector = f"{reading.family.name}{{{labels}}}"
     httpx.get(vm + "/internal/force_flush", trust_env=False, timeout=10)
-    text = httpx.get(vm + "/api/v1/export", params={"match[]": name}, trust_env=False, timeout=10).text
+    text = httpx.get(vm + "/api/v1/export", params={"match[]": selector}, trust_env=False, timeout=10).text
     rows = [json.loads(line) for line in text.splitlines()]
-    return [
-        (row["metric"], dict(zip(row["timestamps"], row["values"], strict=True)), len(row["values"])) for row in rows
-    ]
+    return [(dict(zip(r["timestamps"], r["values"], strict=True)), len(r["values"])) for r in rows]
 
 
 def history(data_dir, reading):
@@ -142,8 +142,9 @@ def test_the_main_job_end_to_end(tmp_path):
         began = time.time()
         wait_for(lambda: running.value(ENGINE_UP(1, engine="llama_cpp")) == 1, 20, "the engine to be discovered")
         found = json.loads(tokwatt("engines", "--json", "--data-dir", str(tmp_path / "data")).stdout)["engines"]
-        assert [(e["kind"], e["url"]) for e in found] == [("llama_cpp", engine.url)]
-        assert found[0]["evidence"] and found[0]["models"] and found[0]["version"]
+        [listed] = [one for one in found if one["url"] == engine.url]
+        assert listed["kind"] == "llama_cpp"
+        assert listed["evidence"] and listed["models"] and listed["version"]
 
         before = predicted(engine)
         result = tokwatt("run", "--url", engine.url, "--runs", "6", "--max-tokens", "32", "--json",
@@ -168,7 +169,7 @@ def test_the_main_job_end_to_end(tmp_path):
         [(_, counted)] = promql(prom, f'{GENERATION_TOKENS.name}{{engine="llama_cpp",model="{model}"}}')
         assert counted == predicted(engine)
         assert running.stop() == 0
-        wait_for(lambda: exported(vm, MEMORY_AVAILABLE.name) != [], 30, "the pushed series to be visible")
+        wait_for(lambda: exported(vm, MEMORY_AVAILABLE(0)) != [], 30, "the pushed series to be visible")
         check_same_samples(tmp_path / "data", vm)
     assert MEMORY_SIZE.name in rotel_log.read_text()
 
@@ -189,7 +190,7 @@ def check_same_samples(data_dir, vm):
     """What was pushed is what is kept: same names, same times, same values, each once."""
     for reading in (MEMORY_AVAILABLE(0), PROCESS_CPU(0), ENGINE_UP(0, engine="llama_cpp")):
         kept = {row["time"]: row["value"] for row in history(data_dir, reading)}
-        [(_, pushed, count)] = exported(vm, reading.family.name)
+        [(pushed, count)] = exported(vm, reading)
         assert count == len(pushed), f"{reading.family.name} has samples twice"
         by_time = {iso_ms(time): value for time, value in kept.items()}
         assert set(pushed) <= set(by_time)
