@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tokwatt_exporter import __version__
+from tokwatt_exporter import __version__, credentials
 from tokwatt_exporter.config import EngineConfig
 from tokwatt_exporter.engines.answers import clean
 from tokwatt_exporter.engines.base import Answer
@@ -60,9 +60,9 @@ def read_api_key(path: Path) -> str:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UsageError(f"api-key-file {path}: is not a file")
-            if status.st_uid != os.getuid():
+            if not credentials.is_own(path, status):
                 raise UsageError(f"api-key-file {path}: belongs to another user")
-            if status.st_mode & 0o077:
+            if not credentials.is_private(path, status):
                 raise UsageError(f"api-key-file {path}: others can read it; chmod 600 {path}")
             key = file.read(MAX_KEY_BYTES + 1).strip()
     except OSError as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tokwatt_exporter import parse
+from tokwatt_exporter import credentials, parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.web import tls
@@ -114,10 +114,10 @@ def read_token(path: Path) -> bytes:
     where = f"web.bearer-token-file: {path}"
     try:
         with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise UsageError(f"{where}: is not a file")
-            if mode & 0o077:
+            if not credentials.is_private(path, status):
                 raise UsageError(f"{where}: others can read it; chmod 600 {path}")
             token = file.read(_MAX_TOKEN_BYTES + 1).strip()
     except OSError as error:
