@@ -6,9 +6,7 @@ import asyncio
 import functools
 import ipaddress
 import logging
-import os
 import ssl
-import stat
 import time
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +24,6 @@ from tokwatt_exporter.errors import EngineError, UsageError
 MAX_BODY_BYTES = 4 * 2**20
 #: Headers as the engine sent them; httpcore itself gives up at 100 kB.
 MAX_HEADER_BYTES = 32 * 2**10
-MAX_KEY_BYTES = 4096
 CONNECT_SECONDS = READ_SECONDS = 2.0
 #: Below the 5 s after which llama.cpp and uvicorn hang up, so that no request goes to a closing connection.
 KEEP_ALIVE_SECONDS = 3.0
@@ -55,21 +52,7 @@ def is_loopback(url: str) -> bool:
 
 def read_api_key(path: Path) -> str:
     """The API key in a file that only this user can read; `UsageError` says what to mend."""
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"api-key-file {path}: is not a file")
-            if not credentials.is_own(path, status):
-                raise UsageError(f"api-key-file {path}: belongs to another user")
-            if not credentials.is_private(path, status):
-                raise UsageError(f"api-key-file {path}: others can read it; chmod 600 {path}")
-            key = file.read(MAX_KEY_BYTES + 1).strip()
-    except OSError as error:
-        raise UsageError(f"api-key-file {path}: cannot be read: {error.strerror}") from None
-    if not key or len(key) > MAX_KEY_BYTES or not all(33 <= byte <= 126 for byte in key):
-        raise UsageError(f"api-key-file {path}: must hold one key, a single line of visible ASCII")
-    return key.decode("ascii")
+    return credentials.read_secret(path, f"api-key-file {path}", "key").decode("ascii")
 
 
 def api_key(engine: EngineConfig) -> str | None:

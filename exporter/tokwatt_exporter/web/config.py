@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import re
 import ssl
-import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +27,6 @@ HEADERS: dict[str, tuple[str, ...]] = {
     "X-XSS-Protection": (),
 }
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
-_MAX_TOKEN_BYTES = 4096
 
 _Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -111,20 +108,7 @@ class Source:
 
 def read_token(path: Path) -> bytes:
     """The SHA-256 of the bearer token in a file that only this user can read."""
-    where = f"web.bearer-token-file: {path}"
-    try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"{where}: is not a file")
-            if not credentials.is_private(path, status):
-                raise UsageError(f"{where}: others can read it; chmod 600 {path}")
-            token = file.read(_MAX_TOKEN_BYTES + 1).strip()
-    except OSError as error:
-        raise UsageError(f"{where}: cannot be read: {error.strerror}") from None
-    if not token or len(token) > _MAX_TOKEN_BYTES or not all(33 <= byte <= 126 for byte in token):
-        raise UsageError(f"{where}: must hold one token, a single line of visible ASCII")
-    return hashlib.sha256(token).digest()
+    return hashlib.sha256(credentials.read_secret(path, f"web.bearer-token-file: {path}", "token")).digest()
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
