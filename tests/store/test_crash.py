@@ -113,7 +113,7 @@ def test_kill_9_of_writer_and_ingester_at_random_moments_loses_nothing_and_doubl
     chance = random.Random(11)
     data, tests = tmp_path / "data", str(__file__).rsplit("/", 2)[0]
     acknowledged, begun = [], []
-    for round in range(12):
+    for round in range(8):
         writer = subprocess.Popen([sys.executable, "-c", _WRITER, str(data), str(round * 100_000), tests],
                                   stdout=subprocess.PIPE, text=True)  # fmt: skip
         ingester = subprocess.Popen([sys.executable, "-c", _INGESTER, str(data)], stdout=subprocess.PIPE, text=True)
@@ -133,4 +133,4 @@ def test_kill_9_of_writer_and_ingester_at_random_moments_loses_nothing_and_doubl
     # The record in flight at each kill may have got to the disk or not.
     in_flight = [number for number in begun if snapshot(number).time_ms in times]
     assert kept == rows_of(map(snapshot, [*acknowledged, *in_flight]))
-    assert len(acknowledged) > 200
+    assert len(acknowledged) > 100
