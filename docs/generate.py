@@ -109,8 +109,8 @@ def configuration() -> str:
         "\n## Collectors\n\nOne that finds nothing to read is silent: a row of "
         f"`{catalogue.COLLECTOR_PROBLEM.name}` says why.\n\n",
         _table(("Flag", "Variable", "Key in the file", "Default", "What it reads", "Where"), collectors),
-        "\n## Engines\n\nEngines on this machine are found. One elsewhere, or one that needs a key or a name of its own, "
-        "has a table `[[engine]]` in the file. What is said there wins over any guess.\n\n",
+        "\n## Engines\n\nEngines on this machine are found. One elsewhere, or one that needs a key or a name of its "
+        "own, has a table `[[engine]]` in the file. What is said there wins over any guess.\n\n",
         _table(("Key", "What it is"), engine),
         f"\n## Example\n\n```toml\n{EXAMPLE.format(port=config.DEFAULT_PORT)}```\n",
     ])  # fmt: skip
@@ -121,13 +121,14 @@ def sections() -> Iterator[tuple[str, list[Family]]]:
     title = ""
     families: list[Family] = []
     for line in inspect.getsource(catalogue).splitlines():
-        if heading := re.fullmatch(r"# (\S.*)", line):
+        if heading := re.fullmatch(r"# ([A-Z].*)", line):
             if families:
                 yield title, families
             title, families = heading[1], []
         elif constant := re.match(r"([A-Z_0-9]+) = _add\(", line):
             families.append(getattr(catalogue, constant[1]))
-    yield title, families
+    if families:
+        yield title, families
 
 
 def emitters() -> dict[Family, list[str]]:
