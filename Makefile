@@ -48,15 +48,22 @@ test: .venv/dev.stamp ## run every test
 test-quick: .venv/dev.stamp ## run the tests that start no servers
 	@.venv/bin/python -m pytest -q -m "not e2e" $(ARGS)
 
-test-versions: .venv/dev.stamp ## run the quick tests on every other Python that is here
-	@own=$$(.venv/bin/python -c 'import sys; print(sys.version_info[1])'); \
+test-versions: .venv/dev.stamp ## run the quick tests on every other Python that is here, all at a time
+	@own=$$(.venv/bin/python -c 'import sys; print(sys.version_info[1])'); found=; \
 	for minor in $(MINORS); do \
 	    if [ $$minor = $$own ]; then echo "Python 3.$$minor: has .venv, make test runs there"; continue; fi; \
-	    python=$$($(call find_python,python3.$$minor $$HOME/.pyenv/versions/3.$$minor.*/bin/python3)); \
+	    python=$$($(call find_python,python3.$$minor $(HOME)/.pyenv/versions/3.$$minor.*/bin/python3)); \
 	    if [ -z "$$python" ]; then echo "Python 3.$$minor: SKIPPED, not on this machine (or without venv)"; continue; fi; \
-	    echo "Python 3.$$minor: $$python"; \
-	    $(MAKE) .venv-3.$$minor/dev.stamp PYTHON=$$python && .venv-3.$$minor/bin/python -m pytest -q -m "not e2e" $(ARGS) || exit 1; \
-	done
+	    $(MAKE) .venv-3.$$minor/dev.stamp PYTHON=$$python || exit 1; \
+	    .venv-3.$$minor/bin/python -m pytest -q -m "not e2e" -p no:cacheprovider $(ARGS) > .venv-3.$$minor/test.log 2>&1 & \
+	    found="$$found $$minor:$$!"; \
+	done; \
+	failed=0; \
+	for one in $$found; do \
+	    log=.venv-3.$${one%:*}/test.log; \
+	    if wait $${one#*:}; then echo "Python 3.$${one%:*}: $$(tail -n 1 $$log)"; else failed=1; cat $$log; echo "Python 3.$${one%:*}: FAILED, see above"; fi; \
+	done; \
+	exit $$failed
 
 check: .venv/dev.stamp ## lint, types, and that generated files are what the code says
 	@.venv/bin/ruff check --quiet . && echo "lint: fine"
