@@ -36,7 +36,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 @app.command()
-@with_config("data-dir")
+@with_config("data-dir", "path.procfs", "path.sysfs")
 def run(
     config: Config,
     url: Annotated[str | None, typer.Option(help="Base URL of the engine. Default: the one found.",
@@ -69,7 +69,8 @@ def run(
     _at_least("--idle-seconds", idle_seconds, 0)
     options: dict[str, Any] = {
         "runs": runs, "warmup": warmup, "max_tokens": max_tokens, "temperature": temperature, "seed": seed,
-        "idle_seconds": idle_seconds, "warm_prefix": warm_prefix,
+        "idle_seconds": idle_seconds, "warm_prefix": warm_prefix, "procfs": config.path_procfs,
+        "sysfs": config.path_sysfs,
         "scenario": _converted("--scenario", parse.label, scenario),
         "timeout": _converted("--timeout", parse.duration, timeout),
     }  # fmt: skip

@@ -61,23 +61,39 @@ def keep(data_dir: Path, record: Mapping[str, Any]) -> None:
 
     `StoreError` where the journal cannot be written.
     """
+    with _quiet():
+        _write(data_dir, record)
+        _take_in(data_dir)
+
+
+def _write(data_dir: Path, record: Mapping[str, Any]) -> None:
     from tokwatt_exporter.store.journal import Journal
 
-    # What goes wrong is said in one line of ours.
-    logging.getLogger("tokwatt_exporter.store").setLevel(logging.CRITICAL)
     journal = Journal(data_dir)
-    written = journal.append(record)
-    problem = journal.problem
+    written, problem = journal.append(record), journal.problem
     journal.close()
     if not written:
         raise StoreError(f"the result could not be kept: {problem}")
+
+
+def _take_in(data_dir: Path) -> None:
     from tokwatt_exporter.store.ingest import ingest
 
     try:
         ingest(data_dir)
     except StoreLocked:
-        sys.stderr.write(
-            "tokwatt-bench: the history is in use; the result waits in the journal and is taken in later\n"
-        )
+        sys.stderr.write("tokwatt-bench: the history is in use; the result is in the journal and taken in later\n")
     except StoreError as error:
         raise StoreError(f"the result waits in the journal, for the history cannot be written: {error}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # What goes wrong is said in one line of ours.
+    log = logging.getLogger("tokwatt_exporter.store")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

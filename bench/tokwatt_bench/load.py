@@ -46,7 +46,7 @@ def run(plan: Plan, step: Callable[[str, int, int], None] = lambda what, done, o
     done = Run(plan, _now_ms())
     of = plan.warmup + plan.runs
     try:
-        with Observer(plan.target.pid) as observer:
+        with Observer(plan.target.pid, plan.procfs, plan.sysfs) as observer:
             step("measuring idle power", 0, of)
             done.idle = _idle(observer, plan, done)
             for number in range(of):

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -24,16 +25,20 @@ from tokwatt_exporter.snapshot import Reading
 PERIOD_SECONDS = 0.2
 #: How long a reading may take; a driver that hangs must not hang the benchmark.
 READ_SECONDS = 5.0
+_COMMAND = (sys.executable, "-P", "-m", "tokwatt_bench.observe")
+_FAILED = "the reader of the energy counters failed"
 
 
 class Observer:
     """The child, while the `with` block lasts; `pid` is the engine's process, None where it is not on this machine."""
 
-    def __init__(self, pid: int | None, order: Sequence[str] = (), period: float = PERIOD_SECONDS) -> None:
-        command = order or (sys.executable, "-P", "-m", "tokwatt_bench.observe")
+    def __init__(
+        self, pid: int | None, procfs: Path = Path("/proc"), sysfs: Path = Path("/sys"), *,
+        command: Sequence[str] = _COMMAND,
+    ) -> None:  # fmt: skip
         self._child = subprocess.Popen(
-            [*command, str(period), str(pid or 0)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True,
+            [*command, str(PERIOD_SECONDS), str(pid or 0), str(procfs), str(sysfs)], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0, start_new_session=True,
         )  # fmt: skip
         self._kept = b""
         #: Why there is nothing to read; empty while there is.
@@ -56,11 +61,11 @@ class Observer:
 
     def read(self) -> Observation | None:
         """The counters now; None where the child does not answer, and from then on."""
-        if self.problem == "the energy reader failed":
+        if self.problem == _FAILED:
             return None
         answer = self._ask()
         if answer is None:
-            self.problem = "the energy reader failed"
+            self.problem = _FAILED
             return None
         self.problem = answer["problem"]
         return Observation(answer["at"], answer["joules"], answer["updates"], answer["memory"])
@@ -149,11 +154,12 @@ def _memory_of(pid: int) -> Any:
 
 
 def main() -> None:
-    """The child: `PERIOD PID`, orders on stdin."""
+    """The child: `PERIOD PID PROCFS SYSFS`, orders on stdin."""
     from tokwatt_exporter.collectors import registry
 
     period, pid = float(sys.argv[1]), int(sys.argv[2])
-    built = registry.build(lambda name, default: name in COLLECTORS)
+    paths = {"proc": Path(sys.argv[3]), "sys": Path(sys.argv[4])}
+    built = registry.build(lambda name, default: name in COLLECTORS, paths=paths)
     try:
         serve(Meter(built, _memory_of(pid) if pid else None), sys.stdin, period)
     except BrokenPipeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tokwatt_bench.target import Target
@@ -33,6 +34,8 @@ class Plan:
     timeout: float = 120.0
     #: The same prompt each time: what the engine has cached of it is used.
     warm_prefix: bool = False
+    procfs: Path = Path("/proc")
+    sysfs: Path = Path("/sys")
     run_id: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def generation(self) -> tuple[str, dict[str, Any], str]:

@@ -1,4 +1,6 @@
-"""How far our stamps are from the truth, beside httpx on the same server: `PYTHONPATH=tests python tests/bench/client_error.py`.
+"""How far our stamps are from the truth, beside httpx on the same server.
+
+`PYTHONPATH=tests python tests/bench/client_error.py` prints it for this machine.
 
 Both clients only keep stamps and bytes while the answer comes in and parse afterwards, and take a new connection for
 each request, so what differs is the library that reads.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 
+from fakes.sysfs import Machine
 from fakes.truth_server import truth_server
 from tokwatt_bench.request import examine
 from tokwatt_bench.stream import record
@@ -34,3 +36,26 @@ def ask(server):
 def truth(server):
     """What the truth server sent in its last answer."""
     return lambda: server.truths()[-1]
+
+
+@pytest.fixture
+def rapl(tmp_path):
+    """A package that uses 40 W while the test runs."""
+    machine = Machine(tmp_path / "machine")
+    machine.rapl("intel-rapl:0", "package-0", 1_000_000)
+    file = machine.sys / "class/powercap/intel-rapl:0/energy_uj"
+    stop = threading.Event()
+
+    def burn():
+        joules = 1.0
+        while not stop.wait(0.01):
+            joules += 0.4
+            new = file.with_name("new")
+            new.write_text(f"{round(joules * 1e6)}\n")
+            new.replace(file)
+
+    thread = threading.Thread(target=burn)
+    thread.start()
+    yield machine
+    stop.set()
+    thread.join()
