@@ -88,6 +88,7 @@ def test_engines_and_collectors_come_from_tables(toml, tmp_path):
         ('[[engine]]\nurl = "http://u:p@h"', "use api-key-file"),
         ('[[engine]]\nurl = "http://h"\nkind = "gpt"', "kind 'gpt' is not one of"),
         ('[[engine]]\nurl = "http://h"\napi_kee = "x"', "unknown key api_kee"),
+        ('[[engine]]\nurl = "http://h"\napi_key_file = "x"', "unknown key api_key_file"),
         ('[[engine]]\nurl = "http://h"\nname = ""', "is not a name"),
         ("engine = 5", "unknown key engine"),
         ("sample-interval = ", "not valid TOML"),

@@ -277,7 +277,7 @@ def _engine(table: Any, path: Path) -> EngineConfig:
 
     if not isinstance(table, Mapping) or "url" not in table:
         raise UsageError(f"{path}: each [[engine]] needs a url")
-    if unknown := table.keys() - set(EngineConfig._fields) - {"api-key-file", "allow-insecure"}:
+    if unknown := table.keys() - {name.replace("_", "-") for name in EngineConfig._fields}:
         raise UsageError(f"{path}: [[engine]] has an unknown key {sorted(unknown)[0]}")
     kind = table.get("kind")
     if kind is not None and kind not in KINDS:
