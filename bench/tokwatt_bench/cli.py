@@ -10,7 +10,7 @@ import typer
 
 from tokwatt_exporter import __version__, parse
 from tokwatt_exporter.config import Config
-from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.errors import StoreError, UsageError
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import DONE, FAILED, print_json
 
@@ -126,12 +126,20 @@ def _measure(plan: Plan, data_dir: Path | None, json: bool, csv: Path | None) ->
     with keep.running(data_dir) if data_dir else nullcontext(), report.progress(plan.warmup + plan.runs) as step:
         done = load.run(plan, step)
     found = result(done)
+    problem = None
+    if data_dir and done.measured:
+        # Before anything is printed: who reads the output may go away.
+        try:
+            keep.keep(data_dir, record(done, found))
+        except StoreError as error:
+            problem = error
     print_json({"results": [found]}) if json else report.result_table(found)
     if csv:
         report.requests_csv(done, csv)
-    if data_dir and done.measured:
-        keep.keep(data_dir, record(done, found))
-    return _code(done, found)
+    code = _code(done, found)
+    if problem:
+        raise problem
+    return code
 
 
 def _code(done: Run, found: dict[str, Any]) -> int:

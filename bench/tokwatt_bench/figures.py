@@ -31,7 +31,7 @@ def chunk_gaps(request: Request) -> list[float]:
 
 
 def token_gaps(request: Request) -> tuple[list[float], str]:
-    """Seconds between tokens, or the reason why they are not known: one chunk must be one token with a read of its own.
+    """Seconds between tokens, or the reason why they are not known: one chunk must be one token.
 
     The end-of-sequence token has no text and no chunk, and some engines count it.
     """
@@ -41,10 +41,33 @@ def token_gaps(request: Request) -> tuple[list[float], str]:
     if not _one_by_one(request):
         return [], f"one chunk is not one token: {chunks} chunks for {tokens} tokens"
     gaps = chunk_gaps(request)
-    shared = sum(gap == 0 for gap in gaps)
-    if shared > MOST_SHARED_READS * len(gaps):
-        return [], f"{shared} of {chunks} tokens came in one read with the token before"
     return gaps, "" if gaps else "the answer is a single token"
+
+
+def inter_token_latency(requests: Sequence[Request]) -> tuple[Summary, str]:
+    """Quantiles of the gaps between tokens of all requests together, and a note where not all requests are in them.
+
+    An answer with a character of several tokens has fewer chunks than tokens and is left out, as long as most answers
+    have none. Gaps are not known where tokens come several in a read: they would be 0 and the waits for the reads.
+    """
+    found = [token_gaps(request) for request in requests]
+    usable = [gaps for gaps, why in found if not why]
+    why = next((why for _, why in found if why), "")
+    if 2 * len(usable) <= len(found):
+        return Summary(0, reasons={"": why or "no request succeeded"}), ""
+    pooled = [gap for gaps in usable for gap in gaps]
+    shared = sum(gap == 0 for gap in pooled)
+    if shared > MOST_SHARED_READS * len(pooled):
+        return Summary(0, reasons={"": f"{shared} of {len(pooled)} tokens came in one read with the one before"}), ""
+    note = f"inter-token latency is of {len(usable)} of {len(found)} requests; of another, {why}" if why else ""
+    return summarise(pooled, [median(gaps) for gaps in usable]), note
+
+
+def chunk_gap(requests: Sequence[Request]) -> Summary:
+    """Quantiles of the gaps between chunks of all requests together; the interval is of the requests' medians."""
+    gaps = [chunk_gaps(request) for request in requests]
+    why = "no answer had two chunks" if requests else "no request succeeded"
+    return summarise([gap for some in gaps for gap in some], [median(some) for some in gaps if some], why)
 
 
 def tokens_after_first(request: Request) -> tuple[float | None, str]:
@@ -57,12 +80,17 @@ def tokens_after_first(request: Request) -> tuple[float | None, str]:
         return None, "the whole answer came at once"
     if _one_by_one(request):
         return len(request.chunks) - inside, ""
-    counted = [chunk.counted for chunk in request.chunks]
-    if None not in counted:
-        return request.generated_tokens - (counted[inside - 1] or 0), ""
+    if not first_estimated(request):
+        return request.generated_tokens - (request.chunks[inside - 1].counted or 0), ""
     # Several tokens a chunk and no counts between: the share of the text is the best there is.
     share = sum(chunk.characters for chunk in request.chunks[:inside]) / sum(c.characters for c in request.chunks)
     return request.generated_tokens - max(round(share * request.generated_tokens), inside), ""
+
+
+def first_estimated(request: Request) -> bool:
+    """Whether the tokens of the first read are only known by their share of the text."""
+    counted = all(chunk.counted is not None for chunk in request.chunks)
+    return request.generated_tokens is not None and not counted and not _one_by_one(request)
 
 
 def generation_speed(request: Request) -> Known:
@@ -119,15 +147,6 @@ def over(requests: Iterable[Request], figure: Callable[[Request], Known]) -> Sum
     if why := next((one.why or "not known" for one in known if one.value is None), ""):
         return Summary(0, reasons={"": why})
     return summarise([one.value for one in known if one.value is not None], why_none="no request succeeded")
-
-
-def over_gaps(requests: Sequence[Request], gaps: Callable[[Request], tuple[list[float], str]]) -> Summary:
-    """Quantiles of all gaps together; the interval is of the median of the requests' medians."""
-    found = [gaps(request) for request in requests]
-    if why := next((why for _, why in found if why), ""):
-        return Summary(0, reasons={"": why})
-    pooled = [gap for some, _ in found for gap in some]
-    return summarise(pooled, [median(some) for some, _ in found if some], why_none="no request succeeded")
 
 
 def longest_pause(requests: Sequence[Request]) -> float | None:

@@ -56,14 +56,14 @@ def _take(fd: int) -> None:
         time.sleep(0.05)
 
 
-def keep(data_dir: Path, record: Mapping[str, Any]) -> None:
+def keep(data_dir: Path, record: Mapping[str, Any], wait: float = 5.0) -> None:
     """Write the record to the journal and take it into the history; where that is busy, it is taken in later.
 
-    `StoreError` where the journal cannot be written.
+    `wait` is the time in seconds for which it may be busy. `StoreError` where the journal cannot be written.
     """
     with _quiet():
         _write(data_dir, record)
-        _take_in(data_dir)
+        _take_in(data_dir, wait)
 
 
 def _write(data_dir: Path, record: Mapping[str, Any]) -> None:
@@ -76,11 +76,11 @@ def _write(data_dir: Path, record: Mapping[str, Any]) -> None:
         raise StoreError(f"the result could not be kept: {problem}")
 
 
-def _take_in(data_dir: Path) -> None:
+def _take_in(data_dir: Path, wait: float) -> None:
     from tokwatt_exporter.store.ingest import ingest
 
     try:
-        ingest(data_dir)
+        ingest(data_dir, wait=wait)
     except StoreLocked:
         sys.stderr.write("tokwatt-bench: the history is in use; the result is in the journal and taken in later\n")
     except StoreError as error:

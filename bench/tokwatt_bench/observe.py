@@ -24,7 +24,9 @@ from tokwatt_exporter.snapshot import Reading
 
 PERIOD_SECONDS = 0.2
 #: How long a reading may take; a driver that hangs must not hang the benchmark.
-READ_SECONDS = 5.0
+READ_SECONDS = 10.0
+#: How often it is looked for new processes of the engine.
+FIND_SECONDS = 3.0
 _COMMAND = (sys.executable, "-P", "-m", "tokwatt_bench.observe")
 _FAILED = "the reader of the energy counters failed"
 
@@ -145,9 +147,14 @@ def _memory_of(pid: int) -> Any:
     from tokwatt_exporter.engines.sockets import Listener
 
     processes = Processes()
+    due = 0.0
 
     def used() -> float | None:
-        processes.find({"engine": Listener("", 0, pid)})
+        nonlocal due
+        if time.monotonic() >= due:
+            # A pass over all processes of the machine.
+            processes.find({"engine": Listener("", 0, pid)})
+            due = time.monotonic() + FIND_SECONDS
         return next((r.value for r in processes.readings("engine") if r.family == ENGINE_PROCESS_MEMORY), None)
 
     return used

@@ -20,6 +20,7 @@ def result(run: Run) -> dict[str, Any]:
     plan, target, good = run.plan, run.plan.target, run.results
     reasons: dict[str, str] = {}
     speeds = [figures.prompt_speed(request, not plan.warm_prefix) for request in good]
+    latency, note = figures.inter_token_latency(good)
     joules = energy.per_token(good, _uses(run), run.idle, run.no_energy)
     summaries = {
         "time_to_first_token_seconds": _plain(good, lambda request: request.first_token_seconds),
@@ -29,11 +30,12 @@ def result(run: Run) -> dict[str, Any]:
         "engine_time_to_first_token_seconds": _plain(
             good, lambda request: request.answer.engine_ttft_seconds, "the engine does not say"
         ),
-        "inter_token_latency_seconds": figures.over_gaps(good, figures.token_gaps),
+        "inter_token_latency_seconds": latency,
         "mean_inter_token_latency_seconds": figures.over(good, figures.mean_token_gap),
         "generation_tokens_per_second": figures.over(good, figures.generation_speed),
         "prompt_tokens_per_second": _speeds(speeds),
-        "chunk_gap_seconds": figures.over_gaps(good, lambda r: (figures.chunk_gaps(r), "")),
+        "chunk_gap_seconds": figures.chunk_gap(good),
+        "connect_seconds": _plain(good, lambda request: request.connect_seconds),
         "request_duration_seconds": _plain(good, lambda request: request.duration_seconds),
     }
     found: dict[str, Any] = {
@@ -57,7 +59,7 @@ def result(run: Run) -> dict[str, Any]:
         reasons["peak_memory_bytes"] = "the engine's process cannot be seen from here"
     found["failures"] = figures.failures(run.measured)
     found["reasons"] = reasons
-    found["notes"] = _notes(good)
+    found["notes"] = [*filter(None, [note]), *_notes(good)]
     found["settings"] = plan.settings()
     found["host"], found["tool_version"] = os.uname().nodename, __version__
     return found
@@ -126,6 +128,8 @@ def _notes(good: list[Request]) -> list[str]:
         for index, seconds in loads
         if seconds >= LOAD_SECONDS
     ]
+    if estimated := sum(figures.first_estimated(request) for request in good):
+        loaded.append(f"the tokens of the first chunk are estimated by its share of the text in {estimated} requests")
     return loaded + sorted({note for request in good for note in request.answer.notes})
 
 

@@ -294,3 +294,12 @@ def test_two_benchmarks_at_once_are_refused(bench, server, tmp_path):
         done = bench(*fast(server))
     assert done.returncode == 1
     assert "another benchmark is running" in done.stderr
+
+
+def test_a_result_that_cannot_be_kept_is_still_printed(bench, server, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/journal").write_text("in the way")
+    done = bench(*fast(server), "--json")
+    assert done.returncode == 1
+    assert only(done)["failures"] == []
+    assert "could not be kept" in done.stderr

@@ -54,7 +54,7 @@ def test_a_run_is_in_the_history_with_its_requests(run, tmp_path):
 def test_a_history_in_use_only_delays(run, tmp_path, capsys):
     keep.prepare(tmp_path)
     with store_lock(tmp_path, 1):
-        keep.keep(tmp_path, record(run, result(run)))
+        keep.keep(tmp_path, record(run, result(run)), wait=0.1)
     assert "taken in later" in capsys.readouterr().err
     assert len(query(tmp_path, "bench_results")) == 1
 

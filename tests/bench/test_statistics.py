@@ -48,7 +48,7 @@ def test_fewer_than_six_samples_have_no_interval(count):
     assert median_interval(list(range(count))) is None
 
 
-@pytest.mark.parametrize("count", [6, 7, 10, 33, 100, 999, 1000, 1001, 5000])
+@pytest.mark.parametrize("count", [6, 7, 10, 33, 100, 999, 1000, 1001])
 def test_the_interval_holds_what_it_promises_and_no_narrower_one_would(count):
     low, _ = median_interval(range(1, count + 1))
 

@@ -51,9 +51,9 @@ def test_several_tokens_a_chunk_have_a_right_speed_and_no_gaps_between_tokens(as
 def test_a_burst_in_one_read_has_a_right_speed_and_no_gaps_between_tokens(ask, truth):
     request, sent = ask("burst=8,itl=5"), truth()
     assert figures.generation_speed(request).value == pytest.approx(63 / sum(sent.gaps_seconds), rel=0.03)
-    gaps, why = figures.token_gaps(request)
-    assert gaps == []
-    assert "in one read" in why
+    latency, _ = figures.inter_token_latency([request])
+    assert latency.p50 is None
+    assert "in one read" in latency.reasons[""]
 
 
 @pytest.mark.parametrize("model", ["nousage", "nousage,tpc=4"])
@@ -80,7 +80,7 @@ def test_the_first_token_and_the_first_token_of_the_answer_are_two_figures(ask, 
 def test_a_stall_is_seen_as_the_longest_pause_and_in_the_99th_percentile(ask):
     requests = [ask("stall,tokens=40,itl=10") for _ in range(3)]
     assert figures.longest_pause(requests) == pytest.approx(0.5, abs=0.05)
-    pooled = figures.over_gaps(requests, figures.token_gaps)
+    pooled, _ = figures.inter_token_latency(requests)
     assert pooled.count == 117
     assert pooled.p99 == pytest.approx(0.5, abs=0.05)
     assert pooled.p50 == pytest.approx(0.01, abs=0.003)

@@ -1,0 +1,91 @@
+"""A real llama-server: our tokens are its own count, our times stand beside its own."""
+
+import json
+import subprocess
+import sys
+from urllib.request import ProxyHandler, build_opener
+
+import pytest
+
+from support.engine import llama_server
+from tokwatt_bench import load
+from tokwatt_bench.plan import Plan
+from tokwatt_bench.result import result
+from tokwatt_bench.target import choose
+from tokwatt_exporter.config import load as load_config
+from tokwatt_exporter.store.read import query
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    with llama_server(tmp_path_factory.mktemp("llama")) as running:
+        yield running
+
+
+def counters(engine):
+    with build_opener(ProxyHandler({})).open(engine.url + "/metrics", timeout=5) as answer:
+        lines = [line.split() for line in answer.read().decode().splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+def measure(engine, **options):
+    plan = Plan(target=choose(load_config({}, {}), engine.url, None, None), idle_seconds=0, **options)
+    return load.run(plan)
+
+
+def test_tokens_are_the_engines_own_count(engine, tmp_path):
+    before = counters(engine)
+    done = subprocess.run(
+        [sys.executable, "-m", "tokwatt_bench", "run", "--url", engine.url, "--runs", "6", "--max-tokens", "32",
+         "--json", "--data-dir", str(tmp_path)],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    [found] = json.loads(done.stdout)["results"]
+    after = counters(engine)
+    tokens = found["tokens"]
+    assert tokens["source"] == "usage"
+    generated = after["llamacpp:tokens_predicted_total"] - before["llamacpp:tokens_predicted_total"]
+    assert tokens["generated"] + tokens["warmup_generated"] == generated
+    # Its counter of prompt tokens leaves out the cached ones, ours is what was sent.
+    prompt = after["llamacpp:prompt_tokens_total"] - before["llamacpp:prompt_tokens_total"]
+    rows = query(tmp_path, "bench_requests", {"run_id": found["run_id"]})
+    assert sum(row["prompt_tokens"] - row["cached_tokens"] for row in rows) == prompt
+    assert sum(row["generated_tokens"] for row in rows) == generated
+
+
+def test_times_stand_beside_the_engines_own(engine):
+    done = measure(engine, runs=6, warmup=1, max_tokens=64)
+    assert [request.failure for request in done.measured] == [None] * 6
+    for request in done.measured:
+        engine_prefill = request.answer.prefill.seconds
+        # Ours has HTTP, the template and the first sampling on top, and a busy machine's scheduler.
+        assert engine_prefill * 0.9 < request.first_token_seconds < engine_prefill + 0.5
+        assert request.first_token_seconds < request.duration_seconds
+    found = result(done)
+    assert found["prompt_tokens_per_second"]["source"] == "timings.prompt_ms"
+    assert found["generation_tokens_per_second"]["p50"] > 10
+    assert found["peak_memory_bytes"] > 10 * 2**20
+
+
+def test_a_nonce_keeps_the_prompt_out_of_the_cache_and_the_same_prompt_is_in_it(engine):
+    cold = measure(engine, runs=2, warmup=1, max_tokens=4).measured
+    assert all(request.cached_tokens < request.prompt_tokens / 4 for request in cold)
+    warm = measure(engine, runs=2, warmup=1, max_tokens=4, warm_prefix=True).measured
+    assert all(request.cached_tokens > request.prompt_tokens * 3 / 4 for request in warm)
+
+
+def test_a_prompt_longer_than_the_context_is_a_failure_with_the_engines_words(engine):
+    [request] = measure(engine, runs=1, warmup=0, prompt="word " * 20_000).measured
+    assert request.failure == "http_status"
+    assert request.detail.startswith("HTTP 400: ")
+
+
+def test_an_engine_that_dies_in_the_middle_is_a_failure(tmp_path):
+    with llama_server(tmp_path) as engine:
+        plan = Plan(target=choose(load_config({}, {}), engine.url, None, None), idle_seconds=0, runs=3, warmup=1,
+                    max_tokens=8)  # fmt: skip
+        done = load.run(plan, lambda what, n, of: engine.process.kill() if n == 2 else None)
+    assert [request.failure for request in done.measured] == [None, "refused", "refused"]
