@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+
 from support.net import free_port, wait_for
 
 

@@ -11,9 +11,9 @@ import sys
 import time
 
 import pytest
-from support.net import wait_for
 
 from e2e.daemon import daemon, tokwatt
+from support.net import wait_for
 from tokwatt_exporter.catalogue import ENGINE_UP, MEMORY_AVAILABLE, STORE_BUFFERED_ROWS, STORE_FAILURES
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
