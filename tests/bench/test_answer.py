@@ -200,3 +200,14 @@ def test_a_null_error_is_none():
 def test_fields_of_another_type_are_not_there(strange):
     answer = parse(events(strange, "[DONE]"), "openai")
     assert (answer.chunks, answer.generated_tokens, answer.prompt_tokens) == ([], None, None)
+
+
+def test_what_comes_after_the_terminator_is_not_part_of_the_answer():
+    answer = parse(events(delta(content="a", finish="stop"), "[DONE]", delta(content="b"), {"error": "late"}), "openai")
+    assert (len(answer.chunks), answer.error, answer.last_ns) == (1, None, 2)
+
+
+def test_a_terminator_without_a_finish_reason_is_no_end():
+    recording = Recording(0, status=200, pieces=events(delta(content="a"), "[DONE]"))
+    request = examine(recording, "openai", 0, "measured")
+    assert (request.failure, request.detail) == ("cut", "ended without finish reason after 1 chunks")

@@ -77,6 +77,7 @@ def test_a_data_directory_that_cannot_be_made_is_wrong_usage():
 
 
 def test_the_lock_is_held_while_a_benchmark_runs_and_says_by_whom(tmp_path):
+    (tmp_path / "bench.lock").write_text("99999999999, the last one")
     with keep.running(tmp_path):
         assert (tmp_path / "bench.lock").read_text() == str(os.getpid())
         with (tmp_path / "bench.lock").open() as other, pytest.raises(BlockingIOError):

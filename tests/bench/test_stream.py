@@ -66,6 +66,14 @@ def test_pieces_of_one_read_share_its_time_and_later_ones_do_not():
     assert third - second > 40e6
 
 
+def test_an_answer_shorter_than_it_was_to_be_is_cut():
+    url, _, thread = serve(lambda c: c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhi"))
+    recording = record(url, b"{}", {}, 5)
+    thread.join(5)
+    assert recording.end == "cut"
+    assert [piece for _, piece in recording.pieces] == [b"hi"]
+
+
 def test_the_times_are_in_order():
     url, _, thread = serve(lambda c: c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"))
     r = record(url, b"{}", {}, 5)

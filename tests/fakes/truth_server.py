@@ -363,6 +363,12 @@ def _silent(connection: socket.socket) -> None:
     time.sleep(30)
 
 
+def _mute(connection: socket.socket) -> None:
+    time.sleep(0.5)
+    connection.sendall(_HEAD)
+    time.sleep(30)
+
+
 def _nothing(connection: socket.socket) -> None:
     connection.sendall(_HEAD)
 
@@ -378,7 +384,7 @@ def _redirect(connection: socket.socket) -> None:
 #: What is no stream at all.
 ODD: dict[str, Callable[[socket.socket], None]] = {
     "garbage": _garbage, "page": _page, "binary": _binary, "not_http": _not_http, "huge_line": _huge_line,
-    "nested": _nested, "endless": _endless, "loris": _loris, "silent": _silent, "nothing": _nothing,
+    "nested": _nested, "endless": _endless, "loris": _loris, "silent": _silent, "mute": _mute, "nothing": _nothing,
     "hang_up": _hang_up, "redirect": _redirect,
 }  # fmt: skip
 
