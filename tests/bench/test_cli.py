@@ -67,7 +67,8 @@ def test_the_version_comes_before_anything_is_imported(bench):
 
 def test_a_run_measures_what_the_server_sent(server, tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "tokwatt_bench", *fast(server, runs=6), "--json", "--data-dir", str(tmp_path / "data")],
+        [sys.executable, "-m", "tokwatt_bench", *fast(server, "itl=10", runs=6), "--json",
+         "--data-dir", str(tmp_path / "data")],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -269,8 +270,11 @@ def test_energy_per_token_comes_from_the_counters_of_the_machine(bench, server, 
 
 def test_an_interrupt_keeps_what_was_measured(server, tmp_path, bench):
     environ = {**os.environ, "TOKWATT_DATA_DIR": str(tmp_path / "data")}
+    # What a shell starts in the background, it starts deaf to Ctrl-C.
+    main = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n" \
+           "from tokwatt_bench.__main__ import main; main()"  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-m", "tokwatt_bench", *fast(server, "ttft=100", runs=1000), "--json"],
+        [sys.executable, "-c", main, *fast(server, "ttft=100", runs=1000), "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ,
     )  # fmt: skip
     before = len(server.truths())

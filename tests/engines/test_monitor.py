@@ -236,11 +236,12 @@ def test_a_configured_identity_wins():
 def test_engines_that_swap_ports_are_told_apart_at_the_next_probe():
     one, two = free_port(), free_port()
     with llama(one) as first, ollama(two) as second, monitor([one, two]) as watched:
-        assert up(watched.read()) == {"llama_cpp": 1, "ollama": 1}
+        assert up(until(watched, lambda readings: len(up(readings)) == 2)) == {"llama_cpp": 1, "ollama": 1}
         first.close()
         second.close()
         with ollama(one), llama(two):
-            readings = watched.read()
+            # A busy machine may take a sample longer over a probe; it must not take one for the other meanwhile.
+            readings = until(watched, lambda readings: list(up(readings).values()) == [1, 1])
             urls = {found.kind: found.url for found in watched.instances()}
     assert up(readings) == {"llama_cpp": 1, "ollama": 1}
     assert urls == {"ollama": f"http://127.0.0.1:{one}", "llama_cpp": f"http://127.0.0.1:{two}"}
