@@ -79,7 +79,7 @@ def test_a_run_measures_what_the_server_sent(server, tmp_path):
         "cached": 0, "warmup_prompt": found["tokens"]["warmup_prompt"], "warmup_generated": 24,
     }  # fmt: skip
     assert (found["runs"], found["failures"], found["concurrency"]) == (6, [], 1)
-    assert found["time_to_first_token_seconds"]["p50"] == pytest.approx(0.02, abs=0.02)
+    assert found["time_to_first_token_seconds"]["p50"] == pytest.approx(0.02, abs=0.08)
     low, high = found["generation_tokens_per_second"]["ci95"]
     assert low <= found["generation_tokens_per_second"]["p50"] <= high
     assert found["inter_token_latency_seconds"]["p99"] is not None

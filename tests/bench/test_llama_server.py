@@ -87,5 +87,5 @@ def test_an_engine_that_dies_in_the_middle_is_a_failure(tmp_path):
     with llama_server(tmp_path) as engine:
         plan = Plan(target=choose(load_config({}, {}), engine.url, None, None), idle_seconds=0, runs=3, warmup=1,
                     max_tokens=8)  # fmt: skip
-        done = load.run(plan, lambda what, n, of: engine.process.kill() if n == 2 else None)
+        done = load.run(plan, lambda what, n, of: (engine.process.kill(), engine.process.wait()) if n == 2 else None)
     assert [request.failure for request in done.measured] == [None, "refused", "refused"]

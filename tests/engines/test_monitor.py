@@ -24,7 +24,7 @@ from tokwatt_exporter.snapshot import Reading
 
 def config(*engines: EngineConfig, **changed: float) -> Config:
     base = load({}, {})
-    changes = {"engines": engines, "sample_interval": 1.0, "discovery_interval": 0.1} | changed
+    changes = {"engines": engines, "sample_interval": 10.0, "discovery_interval": 0.1} | changed
     return Config(**{name: getattr(base, name) for name in base.__dataclass_fields__} | changes)
 
 
@@ -128,13 +128,13 @@ def test_instances_are_what_the_command_line_would_list():
 
 
 def test_a_hung_engine_is_down_after_its_own_time_and_the_others_are_not_touched():
-    with llama() as good, ollama() as bad, monitor([good.port, bad.port]) as watched:
+    with llama() as good, ollama() as bad, monitor([good.port, bad.port], sample_interval=3.0) as watched:
         assert up(watched.read()) == {"llama_cpp": 1, "ollama": 1}
         bad.routes.clear()
         bad.default = fake.silence
         began = time.monotonic()
         readings = watched.read()
-        assert time.monotonic() - began < 0.9
+        assert time.monotonic() - began < 0.8 * 3.0
         assert up(readings) == {"llama_cpp": 1, "ollama": 0}
         assert c.PROMPT_TOKENS in {reading.family for reading in readings}
 
@@ -148,7 +148,7 @@ def test_a_hung_engine_holds_up_one_sample_only():
         began = time.monotonic()
         for _ in range(5):
             assert up(watched.read()) == {"llama_cpp": 1, "ollama": 0}
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 2.0
 
 
 def test_an_engine_that_hung_comes_back():
