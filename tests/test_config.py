@@ -122,6 +122,6 @@ def test_a_secret_never_appears_in_an_error():
 
 
 def test_the_flush_interval_follows_the_sampling():
-    assert load().flush_interval == 60
-    assert load({"sample-interval": "1s"}).flush_interval == 12
+    assert load().flush_interval == 120
+    assert load({"sample-interval": "1s"}).flush_interval == 24
     assert load({"history.flush-interval": "3s"}).flush_interval == 3

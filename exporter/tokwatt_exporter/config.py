@@ -87,7 +87,7 @@ class Config:
     history_enabled: bool = option("history.enabled", parse.boolean, True, "Keep samples in DuckDB.", metavar="BOOL")
     history_flush_interval: float | None = option(
         "history.flush-interval", parse.optional_duration, None,
-        "Time between two commits to DuckDB; the journal holds the rest. Default: 12 samples, at most 60s.",
+        "Time between two commits to DuckDB; the journal holds the rest. Default: 24 samples, at most 2m.",
         metavar="DURATION",
     )  # fmt: skip
     otlp_endpoint: str | None = option(
@@ -136,7 +136,7 @@ class Config:
     @property
     def flush_interval(self) -> float:
         """Seconds between two commits to DuckDB."""
-        return self.history_flush_interval or min(12 * self.sample_interval, 60.0)
+        return self.history_flush_interval or min(24 * self.sample_interval, 120.0)
 
     @property
     def instance(self) -> str:

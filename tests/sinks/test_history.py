@@ -12,6 +12,7 @@ import pytest
 from store.helpers import NOON, bench, held, rows_of, segments, snapshot, sql, stored
 from support.net import wait_for
 from tokwatt_exporter.catalogue import (
+    BENCHMARK_RUNNING,
     SAMPLES_DROPPED,
     STORE_BUFFERED_ROWS,
     STORE_FAILURES,
@@ -131,6 +132,18 @@ def test_the_newest_benchmarks_are_known_from_the_first_flush_on(make, data):
     journal.close()
     running = make()
     wait_for(running.flushed, 20, "the first flush")
+    assert [row["run_id"] for row in running.sink.bench_latest] == ["run-1"]
+
+
+def test_a_benchmark_that_ended_is_known_before_the_interval_is_over(make, data):
+    running = make(interval=3600.0)
+    wait_for(running.flushed, 20, "the first flush")
+    running.sink(Snapshot.of(NOON, [BENCHMARK_RUNNING(1)]))
+    journal = Journal(data)
+    journal.append(bench())
+    journal.close()
+    running.sink(Snapshot.of(NOON + 5000, [BENCHMARK_RUNNING(0)]))
+    wait_for(lambda: running.sink.bench_latest, 20, "the result")
     assert [row["run_id"] for row in running.sink.bench_latest] == ["run-1"]
 
 
