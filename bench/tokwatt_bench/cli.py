@@ -71,8 +71,8 @@ def run(
         "runs": runs, "warmup": warmup, "max_tokens": max_tokens, "temperature": temperature, "seed": seed,
         "idle_seconds": idle_seconds, "warm_prefix": warm_prefix, "procfs": config.path_procfs,
         "sysfs": config.path_sysfs,
-        "scenario": _converted("--scenario", parse.label, scenario),
-        "timeout": _converted("--timeout", parse.duration, timeout),
+        "scenario": parse.flag("--scenario", parse.label, scenario),
+        "timeout": parse.flag("--timeout", parse.duration, timeout),
     }  # fmt: skip
     text = _prompt(prompt, prompt_file)
     if text is not None:
@@ -120,9 +120,10 @@ def _measure(plan: Plan, data_dir: Path | None, json: bool, csv: Path | None) ->
 
     from tokwatt_bench import keep, load, report
     from tokwatt_bench.result import record, result
+    from tokwatt_exporter.store.folder import prepare
 
     if data_dir:
-        keep.prepare(data_dir)
+        prepare(data_dir)
     with keep.running(data_dir) if data_dir else nullcontext(), report.progress(plan.warmup + plan.runs) as step:
         done = load.run(plan, step)
     found = result(done)
@@ -170,10 +171,3 @@ def _prompt(text: str | None, file: Path | None) -> str | None:
 def _at_least(flag: str, value: float, least: float) -> None:
     if not least <= value < 1e9:
         raise UsageError(f"{flag}: {value:g} is not {least:g} or more")
-
-
-def _converted(flag: str, convert: Any, raw: str) -> Any:
-    try:
-        return convert(raw)
-    except ValueError as error:
-        raise UsageError(f"{flag}: {error}") from None

@@ -12,20 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tokwatt_exporter.errors import StoreError, StoreLocked, UsageError
+from tokwatt_exporter.errors import StoreError, StoreLocked
 
 #: Someone who only looks whether a benchmark is running holds the lock for a moment.
 _LOCK_SECONDS = 1.0
-
-
-def prepare(data_dir: Path) -> None:
-    """Make the data directory for its owner only; `UsageError` where it cannot be written."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"data-dir: {data_dir} cannot be made: {error.strerror}") from None
-    if not os.access(data_dir, os.W_OK | os.X_OK):
-        raise UsageError(f"data-dir: {data_dir} is not writable by this user")
 
 
 @contextmanager

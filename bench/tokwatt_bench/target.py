@@ -43,10 +43,7 @@ def choose(config: Config, url: str | None, engine: str | None, model: str | Non
     `EngineError` where the engine does not answer.
     """
     if url:
-        try:
-            url = parse.engine_url(url)
-        except ValueError as error:
-            raise UsageError(f"--url: {error}") from None
+        url = parse.flag("--url", parse.engine_url, url)
     found = _at(config, url, engine, model) if url else _one(find_now(config), engine)
     configured = _configured(config, found.url)
     kind = found.kind or _UNKNOWN

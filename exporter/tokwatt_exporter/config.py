@@ -176,7 +176,7 @@ def variable(key: str) -> str:
 
 
 def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
-    """The TOML file as nested tables, checked for unknown keys; empty where there is none and none is needed."""
+    """The values of the TOML file by dotted key, checked for unknown ones; empty where there is and need be none."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -189,8 +189,9 @@ def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not valid TOML: {error}") from None
-    _check_keys(tables, path)
-    return tables
+    flat = dict(_flat(tables))
+    _check_keys(flat, path)
+    return flat
 
 
 def _path_from(environ: Mapping[str, str]) -> Path | None:
@@ -200,7 +201,7 @@ def _path_from(environ: Mapping[str, str]) -> Path | None:
 
 def _check_keys(tables: Mapping[str, Any], path: Path) -> None:
     known = {f.metadata["key"] for f in options()} | {f"collector.{name}" for name in NAMES}
-    for key, value in _flat(tables):
+    for key, value in tables.items():
         if key == "engine" and isinstance(value, list):
             continue
         if key not in known:
@@ -231,9 +232,8 @@ def _pick(
         return flags[key], f"flag --{key}"
     if (name := variable(key)) in environ:
         return environ[name], f"environment {name}"
-    flat = dict(_flat(tables))
-    if key in flat:
-        return flat[key], f"file {path}"
+    if key in tables:
+        return tables[key], f"file {path}"
     return None, "default"
 
 

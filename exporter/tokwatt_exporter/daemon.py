@@ -21,6 +21,7 @@ from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.sampler import Sampler, Sink
 from tokwatt_exporter.selfmetrics import CountingHandler, SelfMetrics
 from tokwatt_exporter.snapshot import Snapshot
+from tokwatt_exporter.store.folder import prepare
 
 if TYPE_CHECKING:
     from tokwatt_exporter.sinks.history import HistorySink
@@ -38,7 +39,8 @@ def run_daemon(config: Config) -> int:
     with ExitStack() as stack:
         # The first thing, so that a signal during start-up already stops cleanly.
         stopped = _on_signals()
-        stack.enter_context(_only_one(data_dir(config)))
+        prepare(config.data_dir)
+        stack.enter_context(_only_one(config.data_dir))
         daemon = Daemon(config, metrics, stack)
         daemon.start()
         log.info("tokwatt %s samples every %g s and serves %s", __version__, config.sample_interval, daemon.where())
@@ -116,7 +118,8 @@ def collectors(
 def sample_once(config: Config) -> Snapshot:
     """One snapshot of this machine; two readings a second apart, so that rates are there."""
     logs.configure("error", "text")
-    sampler = Sampler(collectors(config, SelfMetrics(), list), SelfMetrics(), 1.0, deadline=3.0)
+    metrics = SelfMetrics()
+    sampler = Sampler(collectors(config, metrics, list), metrics, 1.0, deadline=3.0)
     try:
         sampler.sample()
         time.sleep(1)
@@ -135,18 +138,6 @@ def check(config: Config) -> None:
     settings(config, os.environ)
     for engine in config.engines:
         api_key(engine)
-
-
-def data_dir(config: Config) -> Path:
-    """The data directory, made for its owner only; `UsageError` where it cannot be written."""
-    path = config.data_dir
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"data-dir: {path} cannot be made: {error.strerror}") from None
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise UsageError(f"data-dir: {path} is not writable by this user")
-    return path
 
 
 @contextmanager

@@ -292,8 +292,9 @@ def test_an_interrupt_keeps_what_was_measured(server, tmp_path, bench):
 
 def test_two_benchmarks_at_once_are_refused(bench, server, tmp_path):
     from tokwatt_bench import keep
+    from tokwatt_exporter.store import folder
 
-    keep.prepare(tmp_path / "data")
+    folder.prepare(tmp_path / "data")
     with keep.running(tmp_path / "data"):
         done = bench(*fast(server))
     assert done.returncode == 1

@@ -16,6 +16,7 @@ from tokwatt_bench.result import record, result
 from tokwatt_bench.target import Target
 from tokwatt_exporter.engines.openai_compatible import OpenAICompatible
 from tokwatt_exporter.errors import StoreError, UsageError
+from tokwatt_exporter.store import folder
 from tokwatt_exporter.store.file import store_lock
 from tokwatt_exporter.store.read import query
 
@@ -36,7 +37,7 @@ def run():
 
 def test_a_run_is_in_the_history_with_its_requests(run, tmp_path):
     found = result(run)
-    keep.prepare(tmp_path / "data")
+    folder.prepare(tmp_path / "data")
     keep.keep(tmp_path / "data", record(run, found))
     [row] = query(tmp_path / "data", "bench_results")
     assert (row["engine"], row["model"], row["scenario"], row["runs"], row["failed"]) == ("vllm", "m", "s", 2, 1)
@@ -52,7 +53,7 @@ def test_a_run_is_in_the_history_with_its_requests(run, tmp_path):
 
 
 def test_a_history_in_use_only_delays(run, tmp_path, capsys):
-    keep.prepare(tmp_path)
+    folder.prepare(tmp_path)
     with store_lock(tmp_path, 1):
         keep.keep(tmp_path, record(run, result(run)), wait=0.1)
     assert "taken in later" in capsys.readouterr().err
@@ -60,20 +61,20 @@ def test_a_history_in_use_only_delays(run, tmp_path, capsys):
 
 
 def test_a_journal_that_cannot_be_written_is_an_error(run, tmp_path):
-    keep.prepare(tmp_path)
+    folder.prepare(tmp_path)
     (tmp_path / "journal").write_text("in the way")
     with pytest.raises(StoreError, match="could not be kept"):
         keep.keep(tmp_path, record(run, result(run)))
 
 
 def test_the_data_directory_is_its_owners_alone(tmp_path):
-    keep.prepare(tmp_path / "new/data")
+    folder.prepare(tmp_path / "new/data")
     assert stat.S_IMODE((tmp_path / "new/data").stat().st_mode) == 0o700
 
 
 def test_a_data_directory_that_cannot_be_made_is_wrong_usage():
     with pytest.raises(UsageError, match="data-dir: /dev/null/x cannot be made"):
-        keep.prepare(Path("/dev/null/x"))
+        folder.prepare(Path("/dev/null/x"))
 
 
 def test_the_lock_is_held_while_a_benchmark_runs_and_says_by_whom(tmp_path):
