@@ -149,6 +149,10 @@ SYSTEM_ENERGY = _add(Counter(PREFIX + "system_energy_joules_total", "J", "Energy
 SYSTEM_POWER = _add(Gauge(PREFIX + "system_power_watts", "W", "Mean power drawn by the whole machine over the last sampling interval.", (), "hw.host.power"))
 POWER_LIMIT = _add(Gauge(PREFIX + "device_power_limit_watts", "W", "Enforced power limit.", ("device",), None))
 BATTERY_CHARGE = _add(Gauge(PREFIX + "battery_charge_ratio", "1", "Battery charge, 0 to 1.", (), "hw.battery.charge"))
+BATTERY_HEALTH = _add(Gauge(PREFIX + "battery_health_ratio", "1", "What a full battery holds, as a share of what it was designed for.", (), None))
+BATTERY_CYCLES = _add(Gauge(PREFIX + "battery_cycles", "{cycle}", "Charge cycles the battery has been through.", (), None))
+BATTERY_POWER = _add(Gauge(PREFIX + "battery_power_watts", "W", "Power into the battery now; negative while it drives the machine.", (), None))
+ADAPTER_POWER = _add(Gauge(PREFIX + "adapter_power_limit_watts", "W", "What the attached power adapter can give.", (), None))
 POWER_SOURCE = _add(States(PREFIX + "power_source_state", "Where the power comes from: ac or battery.", ("ac", "battery")))
 POWER_MODE = _add(States(PREFIX + "power_mode_state", "Power mode of the OS: low, automatic or high.", ("low", "automatic", "high")))
 
@@ -157,6 +161,8 @@ GPU_BUSY = _add(Counter(PREFIX + "gpu_busy_seconds_total", "s", "Time the GPU wa
 GPU_UTILIZATION = _add(Gauge(PREFIX + "gpu_utilization_ratio", "1", "Active share of the last sampling interval.", ("device",), "hw.gpu.utilization"))
 GPU_FREQUENCY = _add(Gauge(PREFIX + "gpu_frequency_hertz", "Hz", "GPU clock now, or its mean while active over the last interval.", ("device",), None))
 GPU_FREQUENCY_MAX = _add(Gauge(PREFIX + "gpu_frequency_max_hertz", "Hz", "Highest GPU clock.", ("device",), None))
+GPU_DRIVER_UTILIZATION = _add(Gauge(PREFIX + "gpu_driver_utilization_ratio", "1", "Share busy as the GPU driver averages it, by kind: device, renderer, tiler.", ("device", "kind"), None))
+GPU_RECOVERIES = _add(Counter(PREFIX + "gpu_recoveries_total", "{recovery}", "Times the driver had to restart a GPU that hung.", ("device",), None))
 CPU_BUSY = _add(Counter(PREFIX + "cpu_busy_seconds_total", "s", "Core-seconds spent not idle, summed over the cluster.", ("cluster",), "system.cpu.time"))
 CPU_CORES = _add(Gauge(PREFIX + "cpu_cores", "{cpu}", "Online cores; divide rate(busy) by this.", ("cluster",), "system.cpu.logical.count"))
 CPU_FREQUENCY = _add(Gauge(PREFIX + "cpu_frequency_hertz", "Hz", "Mean clock of the cluster's cores.", ("cluster",), "hw.cpu.speed"))
@@ -164,6 +170,8 @@ CPU_FREQUENCY_MAX = _add(Gauge(PREFIX + "cpu_frequency_max_hertz", "Hz", "Highes
 
 # Temperature, fans, throttling
 TEMPERATURE = _add(Gauge(PREFIX + "temperature_celsius", "Cel", "Temperature of one sensor.", ("device", "sensor"), "hw.temperature"))
+TEMPERATURE_SENSORS = _add(Gauge(PREFIX + "temperature_sensors", "{sensor}", "Sensors of the device whose readings are behind its hottest and mean temperature.", ("device",), None))
+THERMAL_STATE = _add(States(PREFIX + "thermal_state", "Thermal pressure as the OS sees it: nominal, fair, serious or critical.", ("nominal", "fair", "serious", "critical")))
 TEMPERATURE_LIMIT = _add(Gauge(PREFIX + "temperature_limit_celsius", "Cel", "Temperature at which the device slows down, by the sensor that is watched.", ("device", "sensor"), "hw.temperature.limit"))
 THROTTLED = _add(Counter(PREFIX + "throttled_seconds_total", "s", "Time spent throttled: thermal, power, other.", ("device", "reason"), None, ours=True))
 FAN_SPEED = _add(Gauge(PREFIX + "fan_speed_rpm", "rpm", "Fan speed.", ("fan",), "hw.fan.speed"))
@@ -173,6 +181,8 @@ FAN_SPEED_MAX = _add(Gauge(PREFIX + "fan_speed_max_rpm", "rpm", "Highest fan spe
 MEMORY_SIZE = _add(Gauge(PREFIX + "memory_size_bytes", "By", "Physical memory.", (), "system.memory.limit"))
 MEMORY_AVAILABLE = _add(Gauge(PREFIX + "memory_available_bytes", "By", "Memory that can be handed out without swapping.", (), "system.memory.linux.available"))
 MEMORY_USED = _add(Gauge(PREFIX + "memory_used_bytes", "By", "Used memory by disjoint kind: app, wired, compressed; anon, kernel, shmem, hugepages.", ("kind",), "system.memory.usage"))
+MEMORY_CACHED = _add(Gauge(PREFIX + "memory_cached_bytes", "By", "Memory that holds files and can be dropped.", (), None))
+MEMORY_COMPRESSED = _add(Gauge(PREFIX + "memory_compressor_stored_bytes", "By", "Size before compression of what the memory compressor holds.", (), None))
 MEMORY_PRESSURE = _add(States(PREFIX + "memory_pressure_state", "Memory pressure as the OS sees it: normal, warn or critical.", ("normal", "warn", "critical")))
 MEMORY_STALLED = _add(Counter(PREFIX + "memory_stalled_seconds_total", "s", "Time tasks stood still for memory: some or all of them (Linux PSI).", ("scope",), None))
 SWAP_SIZE = _add(Gauge(PREFIX + "swap_size_bytes", "By", "Swap space.", (), None))
@@ -181,6 +191,15 @@ SWAP_IN = _add(Counter(PREFIX + "swap_in_bytes_total", "By", "Bytes read back fr
 SWAP_OUT = _add(Counter(PREFIX + "swap_out_bytes_total", "By", "Bytes written to swap.", (), None))
 GPU_MEMORY_SIZE = _add(Gauge(PREFIX + "gpu_memory_size_bytes", "By", "Memory the GPU may use (on Apple silicon the recommended working set).", ("device",), "hw.gpu.memory.limit"))
 GPU_MEMORY_USED = _add(Gauge(PREFIX + "gpu_memory_used_bytes", "By", "Memory in use by the GPU.", ("device",), "hw.gpu.memory.usage"))
+GPU_MEMORY_ALLOCATED = _add(Gauge(PREFIX + "gpu_memory_allocated_bytes", "By", "Memory allocated through the GPU driver; may be more than the machine has.", ("device",), None))
+DRAM_READ = _add(Counter(PREFIX + "dram_read_bytes_total", "By", "Bytes read from memory, on chips that count them.", (), None, ours=True))
+DRAM_WRITTEN = _add(Counter(PREFIX + "dram_written_bytes_total", "By", "Bytes written to memory, on chips that count them.", (), None, ours=True))
+
+# Disks and network
+DISK_READ = _add(Counter(PREFIX + "disk_read_bytes_total", "By", "Bytes read from the disk.", ("device",), "system.disk.io"))
+DISK_WRITTEN = _add(Counter(PREFIX + "disk_written_bytes_total", "By", "Bytes written to the disk.", ("device",), "system.disk.io"))
+NETWORK_RECEIVED = _add(Counter(PREFIX + "network_received_bytes_total", "By", "Bytes received on the interface.", ("device",), "system.network.io"))
+NETWORK_SENT = _add(Counter(PREFIX + "network_sent_bytes_total", "By", "Bytes sent on the interface.", ("device",), "system.network.io"))
 
 # Engines and models
 ENGINE_UP = _add(Gauge(PREFIX + "engine_up", "", "1 if the last probe of the engine succeeded.", ("engine",), None))
@@ -203,6 +222,10 @@ ENGINE_PROCESSES = _add(Gauge(PREFIX + "engine_processes", "{process}", "Process
 ENGINE_PROCESS_CPU = _add(Counter(PREFIX + "engine_process_cpu_seconds_total", "s", "CPU time of the engine's processes.", ("engine",), "process.cpu.time"))
 ENGINE_PROCESS_MEMORY = _add(Gauge(PREFIX + "engine_process_resident_memory_bytes", "By", "Resident memory of the engine's processes.", ("engine",), "process.memory.usage"))
 ENGINE_PROCESS_GPU_MEMORY = _add(Gauge(PREFIX + "engine_process_gpu_memory_bytes", "By", "GPU memory of the engine's processes, as the driver reports it.", ("engine", "device"), None))
+ENGINE_PROCESS_FOOTPRINT = _add(Gauge(PREFIX + "engine_process_footprint_bytes", "By", "Memory that ends with the engine's processes, GPU memory included and mapped files not.", ("engine",), None))
+ENGINE_PROCESS_NEURAL = _add(Gauge(PREFIX + "engine_process_neural_memory_bytes", "By", "Neural Engine memory of the engine's processes.", ("engine",), None))
+ENGINE_PROCESS_ENERGY = _add(Counter(PREFIX + "engine_process_energy_joules_total", "J", "CPU energy of the engine's processes; that of GPU and Neural Engine is not in it.", ("engine",), None, ours=True))
+ENGINE_PROCESS_GPU_SECONDS = _add(Counter(PREFIX + "engine_process_gpu_seconds_total", "s", "GPU time of the engine's processes.", ("engine",), None, ours=True))
 
 # Benchmark results (latest per series; history is in DuckDB)
 BENCHMARK_RUNNING = _add(Gauge(PREFIX + "benchmark_running", "", "1 while a benchmark is running; load on the graphs is synthetic.", (), None ))
