@@ -177,10 +177,14 @@ def cpu_and_memory() -> list[Any]:
         .height(7),
         timeline(
             "Pressure and power mode",
-            "Memory pressure as the OS sees it, where the power comes from, and the power mode.",
+            "Memory and thermal pressure as the OS sees them, where the power comes from, and the power mode.",
             (
                 Q(BOARD.state(c.MEMORY_PRESSURE), "memory {{instance}}"),
                 states(c.MEMORY_PRESSURE, "green", "orange", "red"),
+            ),
+            (
+                Q(BOARD.state(c.THERMAL_STATE), "thermal {{instance}}"),
+                states(c.THERMAL_STATE, "green", "yellow", "orange", "red"),
             ),
             (Q(BOARD.state(c.POWER_SOURCE), "source {{instance}}"), states(c.POWER_SOURCE, "blue", "yellow")),
             (Q(BOARD.state(c.POWER_MODE), "mode {{instance}}"), states(c.POWER_MODE, "light-blue", "blue", "purple")),

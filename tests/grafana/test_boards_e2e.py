@@ -95,8 +95,9 @@ def test_energy_per_token_is_power_over_tokens_per_second(database):
 
 def test_states_are_numbers_in_the_order_of_the_colours(database):
     [panel] = [p for p in BOARDS["tokwatt-host"]["panels"] if p["title"] == "Pressure and power mode"]
-    pressure, source, mode = answers(database, panel, EVERYTHING)
+    pressure, thermal, source, mode = answers(database, panel, EVERYTHING)
     assert {value for series in pressure for _, value in series["values"]} == {"0", "1", "2"}
+    assert {value for series in thermal for _, value in series["values"]} == {"0", "1", "2"}
     assert {value for series in source for _, value in series["values"]} == {"0", "1"}
     assert {value for series in mode for _, value in series["values"]} == {"0", "2"}
 

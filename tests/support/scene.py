@@ -108,6 +108,10 @@ def _power(t: float) -> Iterator[Reading]:
     yield c.SYSTEM_POWER(_wave(t, 85, 460))
     yield c.POWER_LIMIT(300, device="gpu0")
     yield c.BATTERY_CHARGE(0.8)
+    yield c.BATTERY_HEALTH(0.93)
+    yield c.BATTERY_CYCLES(212)
+    yield c.BATTERY_POWER(-60 if 5000 < t < 5600 else 0)
+    yield c.ADAPTER_POWER(140)
     yield from c.POWER_SOURCE("battery" if 5000 < t < 5600 else "ac")
     yield from c.POWER_MODE("low" if 5000 < t < 5600 else "high")
 
@@ -120,6 +124,10 @@ def _gpu(t: float) -> Iterator[Reading]:
     yield c.GPU_FREQUENCY_MAX(2.5e9, **gpu)
     yield c.GPU_MEMORY_SIZE(24 * GIB, **gpu)
     yield c.GPU_MEMORY_USED(_wave(t, 6, 19) * GIB, **gpu)
+    yield c.GPU_MEMORY_ALLOCATED(22 * GIB, **gpu)
+    for kind in ("device", "renderer", "tiler"):
+        yield c.GPU_DRIVER_UTILIZATION(_wave(t, 0.04, 0.9), kind=kind, **gpu)
+    yield c.GPU_RECOVERIES(1 if t > 6000 else 0, **gpu)
     yield c.THROTTLED(_grown(t, 0, 0.2), reason="power", **gpu)
     yield c.THROTTLED(_grown(t, 0, 0.05), reason="thermal", **gpu)
 
@@ -137,6 +145,8 @@ def _heat(t: float) -> Iterator[Reading]:
     yield c.TEMPERATURE(_wave(late, 38, 78), device="cpu", sensor="Tccd1")
     yield c.TEMPERATURE(_wave(late, 35, 71), device="gpu0", sensor="gpu")
     yield c.TEMPERATURE(44, device="nvme0", sensor="Composite")
+    yield c.TEMPERATURE_SENSORS(2, device="cpu")
+    yield from c.THERMAL_STATE("serious" if 6500 < t < 7000 else "fair" if 6200 < t < 7300 else "nominal")
     yield c.TEMPERATURE_LIMIT(95, device="cpu", sensor="Tctl")
     yield c.TEMPERATURE_LIMIT(88, device="gpu0", sensor="gpu")
     yield c.FAN_SPEED(_wave(late, 620, 1480), fan="cpu")
@@ -148,6 +158,10 @@ def _memory(t: float, size: float) -> Iterator[Reading]:
     anon = _wave(t, 14, 38) * GIB
     yield c.MEMORY_SIZE(size)
     yield c.MEMORY_AVAILABLE(size - anon - 4 * GIB)
+    yield c.MEMORY_CACHED(4 * GIB)
+    yield c.MEMORY_COMPRESSED(1.3 * GIB)
+    yield c.DRAM_READ(_grown(t, 1e9, 80e9))
+    yield c.DRAM_WRITTEN(_grown(t, 0.2e9, 9e9))
     for kind, used in (("anon", anon), ("kernel", 1.9 * GIB), ("shmem", 0.7 * GIB), ("compressed", 0.5 * GIB)):
         yield c.MEMORY_USED(used, kind=kind)
     yield from c.MEMORY_PRESSURE("critical" if 7000 < t < 7200 else "warn" if 6600 < t < 7500 else "normal")
@@ -156,6 +170,10 @@ def _memory(t: float, size: float) -> Iterator[Reading]:
     yield c.SWAP_USED(_wave(t, 0.2, 1.4) * GIB)
     yield c.SWAP_IN(_grown(t, 0, 2e6))
     yield c.SWAP_OUT(_grown(t, 0, 5e6))
+    yield c.DISK_READ(_grown(t, 0, 300e6), device="disk0")
+    yield c.DISK_WRITTEN(_grown(t, 0, 20e6), device="disk0")
+    yield c.NETWORK_RECEIVED(_grown(t, 0, 3e6), device="en0")
+    yield c.NETWORK_SENT(_grown(t, 0, 1e6), device="en0")
 
 
 def _engines(t: float, started: float) -> Iterator[Reading]:
@@ -169,6 +187,10 @@ def _engines(t: float, started: float) -> Iterator[Reading]:
         yield c.ENGINE_PROCESS_CPU(_grown(t, 0.1, 3), engine=engine)
         yield c.ENGINE_PROCESS_MEMORY(7 * GIB, engine=engine)
         yield c.ENGINE_PROCESS_GPU_MEMORY(6 * GIB, engine=engine, device="gpu0")
+        yield c.ENGINE_PROCESS_FOOTPRINT(6.5 * GIB, engine=engine)
+        yield c.ENGINE_PROCESS_NEURAL(0.1 * GIB, engine=engine)
+        yield c.ENGINE_PROCESS_ENERGY(_grown(t, 0.5, 9), engine=engine)
+        yield c.ENGINE_PROCESS_GPU_SECONDS(_grown(t, 0, 0.8), engine=engine)
     yield c.MODEL_INFO(**OLLAMA, quantization="Q4_K_M", format="gguf")
     yield c.MODEL_INFO(**LLAMA, quantization="Q4_K_M", format="gguf")
     yield c.MODEL_MEMORY(6 * GIB, **OLLAMA)
