@@ -113,7 +113,7 @@ def test_sample_prints_this_machines_cpu_and_memory(tokwatt):
 
 
 def test_sample_as_a_table(tokwatt):
-    result = tokwatt("sample", "--no-collector.engines")
+    result = tokwatt("sample", "--series", "--no-collector.engines")
     assert result.returncode == 0, result.stderr
     assert "tokwatt_memory_size_bytes" in result.stdout
 

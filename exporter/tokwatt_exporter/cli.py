@@ -43,13 +43,20 @@ def run(config: Config) -> None:
 
 @app.command()
 @with_config(DATA_DIR, "path.procfs", "path.sysfs", collectors=True)
-def sample(config: Config, json: Json = False) -> None:
-    """Sample once (two readings, a second apart) and print every series."""
-    from tokwatt_exporter import show
+def sample(
+    config: Config,
+    json: Json = False,
+    series: Annotated[bool, typer.Option("--series", help="Print every series instead of a summary.")] = False,
+) -> None:
+    """Look at the machine once (two readings, a second apart): power, clocks, heat, memory, engines."""
+    from tokwatt_exporter import panel, show
     from tokwatt_exporter.daemon import sample_once
 
-    snapshot = sample_once(config)
-    print_json(show.snapshot_json(snapshot)) if json else show.snapshot_table(snapshot)
+    before, now = sample_once(config)
+    if json:
+        print_json(show.snapshot_json(now))
+    else:
+        show.snapshot_table(now) if series else panel.panel(before, now)
 
 
 @app.command()

@@ -115,15 +115,15 @@ def collectors(
     return built
 
 
-def sample_once(config: Config) -> Snapshot:
-    """One snapshot of this machine; two readings a second apart, so that rates are there."""
+def sample_once(config: Config) -> tuple[Snapshot, Snapshot]:
+    """Two snapshots of this machine a second apart; rates are there in the second."""
     logs.configure("error", "text")
     metrics = SelfMetrics()
     sampler = Sampler(collectors(config, metrics, list), metrics, 1.0, deadline=3.0)
     try:
-        sampler.sample()
+        before = sampler.sample()
         time.sleep(1)
-        return sampler.sample()
+        return before, sampler.sample()
     finally:
         sampler.stop()
 
