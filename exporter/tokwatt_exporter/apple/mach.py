@@ -35,7 +35,7 @@ MACH = Functions(
 class VmStatistics(NamedTuple):
     """Pages; zero_fill to purges and decompressions to swapouts are pages or events since the machine started.
 
-    `free` includes `speculative`; `compressor` is what the compressor takes, `uncompressed_in_compressor` what it holds.
+    `free` includes `speculative`; the compressor takes `compressor` and holds `uncompressed_in_compressor`.
     """
 
     free: int
