@@ -45,7 +45,8 @@ REGISTRY: tuple[Entry, ...] = (
     Entry("nvidia", "NVIDIA GPUs through NVML", {"linux": "collectors.nvidia:Nvidia"}),
     Entry("amdgpu", "AMD GPUs through sysfs", {"linux": "collectors.linux_amdgpu:LinuxAmdgpu"}),
     Entry("process", "the exporter process itself", _everywhere("collectors.process:Process")),
-    Entry("engines", "LLM engines and their models", _everywhere("engines.monitor:EngineMonitor")),
+    Entry("engines", "LLM engines and their models",
+          {"linux": "engines.monitor:EngineMonitor", "darwin": "collectors.apple_engines:AppleEngines"}),
     Entry("benchmark", "latest benchmark results", _everywhere("collectors.benchmark:Benchmark")),
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from tokwatt_exporter.config import Config
 from tokwatt_exporter.engines.client import Client, connect
 from tokwatt_exporter.engines.discovery import Found
 from tokwatt_exporter.engines.names import Names
-from tokwatt_exporter.engines.processes import Processes
+from tokwatt_exporter.engines.processes import Processes, Usage
 from tokwatt_exporter.engines.scan import WITHIN_SECONDS, Scan, descends
 from tokwatt_exporter.engines.sockets import Listener, Sockets
 from tokwatt_exporter.engines.watch import Outcome, Watch, readings
@@ -38,7 +38,12 @@ class EngineMonitor(Collector):
     name = "engines"
 
     def __init__(
-        self, config: Config, metrics: SelfMetrics, clock: Clock | None = None, scan: Scan | None = None
+        self,
+        config: Config,
+        metrics: SelfMetrics,
+        clock: Clock | None = None,
+        scan: Scan | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """`UsageError` where an engine is configured in a way that would not be safe."""
         self._config = config
@@ -47,7 +52,7 @@ class EngineMonitor(Collector):
         self._request = min(REQUEST_SHARE * config.sample_interval, LONGEST_REQUEST_SECONDS)
         self._limit = min(PROBE_SHARE * config.sample_interval, 2 * LONGEST_REQUEST_SECONDS)
         self._names = Names(config.engines)
-        self._processes = Processes()
+        self._processes = Processes(usage)
         self._scan = scan or (Scan(config) if config.discovery_enabled else None)
         self._sockets = Sockets()
         self._watches: dict[str, Watch] = {}
@@ -169,6 +174,7 @@ class EngineMonitor(Collector):
         return False
 
     async def _find_processes(self) -> None:
+        self._processes.begin()
         loaded = {w.url: w.last.state.loaded for w in self._watches.values() if w.last and w.last.state}
         if self._trees_stale or loaded != self._loaded:
             # A model that was loaded may run in a process of its own.
