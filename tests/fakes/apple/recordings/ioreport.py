@@ -1,0 +1,77 @@
+"""IOReport channels as tools print them: inventories of energy counters, and dumps of states and counters.
+
+Four spellings, which may stand in one file:
+
+    CPU Energy<TAB>mJ[<TAB>watts]                                        an inventory; `# sampled for 5.0 s` may precede
+    CPU Stats :: CPU Core Performance States :: ECPU000 (24Mticks) = [("IDLE", 12), ("V0P4", 3)]
+    Energy Model ::  :: CPU Energy (mJ) = 0.05W                          the mean power of the dump's window
+    AMC Stats :: Perf Counters :: DCS RD (B) = 4096                      what was counted in the window
+    Grp: GPU Stats   Subgrp: GPU Performance States   Chn: GPUPH   State: OFF   Res: 12
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from fakes.apple.machine import Channel
+from fakes.apple.recordings.recording import JOULES, Recording
+
+#: An inventory has names and units only: each of its counters runs at this power.
+WATTS = 1.0
+
+_INVENTORY = re.compile(r"(?P<name>[^\t|]+)\t *(?P<unit>[A-Za-zµ]{0,3}J) *(?:\t *(?P<watts>[0-9.]+))?")
+_CHANNEL = re.compile(
+    r"(?P<group>[^:\t]+?) :: (?P<subgroup>.*?) ?:: (?P<name>.+?) \((?P<unit>[^()]*)\) = (?P<value>.+)"
+)
+_STATE = re.compile(
+    r"Grp: (?P<group>.+?) +Subgrp: (?P<subgroup>.*?) +Chn: (?P<name>.+?) +State: (?P<state>.+?) +Res: (?P<ticks>\d+)"
+)
+_WATTS = re.compile(r"(?P<watts>-?\d+(?:\.\d+)?) ?W")
+_SECONDS = re.compile(r"# sampled for (?P<seconds>\d+(?:\.\d+)?) s")
+
+
+def parse(text: str) -> Recording | None:
+    """The channels in `text`; None where there are none."""
+    recording = Recording()
+    apart: dict[tuple[str, str, str], list[tuple[str, int]]] = {}
+    for line in map(str.strip, text.splitlines()):
+        if match := _SECONDS.fullmatch(line):
+            recording.seconds = float(match["seconds"])
+        elif match := _STATE.fullmatch(line):
+            key = match["group"], match["subgroup"], match["name"]
+            apart.setdefault(key, []).append((match["state"], int(match["ticks"])))
+        elif match := _CHANNEL.fullmatch(line):
+            _channel(recording, **match.groupdict())
+        elif not line.startswith("#") and (match := _INVENTORY.fullmatch(line)):
+            watts = float(match["watts"]) if match["watts"] else WATTS
+            recording.counter("Energy Model", "", match["name"].strip(), match["unit"], watts=watts)
+    for (group, subgroup, name), states in apart.items():
+        recording.states(group, subgroup, name, states, "24Mticks")
+    recording.holds = sorted({_what(channel) for channel in recording.machine.channels})
+    return recording if recording.machine.channels else None
+
+
+def _channel(recording: Recording, group: str, subgroup: str, name: str, unit: str, value: str) -> None:
+    unit = unit.strip()
+    if match := _WATTS.fullmatch(value):
+        recording.counter(group, subgroup, name, unit, watts=float(match["watts"]))
+    elif value.isdecimal():
+        recording.counter(group, subgroup, name, unit, grows=int(value))
+    elif states := _states(value):
+        recording.states(group, subgroup, name, states, unit)
+
+
+def _states(text: str) -> list[tuple[str, int]]:
+    """`[("IDLE", 12), …]` as such; empty where it is anything else."""
+    try:
+        found = ast.literal_eval(text)
+        return [(name, ticks) for name, ticks in found if isinstance(name, str) and type(ticks) is int]
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return []
+
+
+def _what(channel: Channel) -> str:
+    if channel.unit in JOULES:
+        return "energy counters"
+    return f"“{channel.subgroup or channel.group}” of IOReport"
