@@ -16,37 +16,47 @@ _CLIENT = "AGXDeviceUserClient"
 _CREATOR = re.compile(r"pid (\d+)(?:,|$)")
 
 
+#: A walk ends early where clients come or go meanwhile, so one that is missing is not gone at once.
+_MISSES = 3
+
+
+class _Client(NamedTuple):
+    pid: int
+    seconds: float
+    missed: int = 0
+
+
 class GpuClients:
     """Seconds of GPU time by pid. A process has several clients, and what one has counted goes when it closes."""
 
     def __init__(self) -> None:
-        self._last: dict[int, float] = {}
+        self._known: dict[int, _Client] = {}
         self._total: dict[int, float] = {}
 
     def read(self) -> dict[int, float]:
-        """Seconds so far of each process, of any user, that has a client now; a pid without one starts anew."""
-        clients = list(_clients())
-        total = {client.pid: self._total.get(client.pid, 0.0) for client in clients}
-        for client in clients:
-            total[client.pid] += max(client.seconds - self._last.get(client.id, 0.0), 0.0)
-        self._last = {client.id: client.seconds for client in clients}
-        self._total = total
-        return dict(total)
+        """Seconds so far of each process, of any user, that has a client; one that closed all starts anew."""
+        known = {
+            id: client._replace(missed=client.missed + 1)
+            for id, client in self._known.items()
+            if client.missed < _MISSES
+        }
+        for id, client in _clients():
+            before = known[id].seconds if id in known else 0.0
+            self._total[client.pid] = self._total.get(client.pid, 0.0) + max(client.seconds - before, 0.0)
+            known[id] = client
+        self._known = known
+        pids = {client.pid for client in known.values()}
+        self._total = {pid: total for pid, total in self._total.items() if pid in pids}
+        return dict(self._total)
 
 
-class _Client(NamedTuple):
-    id: int
-    pid: int
-    seconds: float
-
-
-def _clients() -> Iterator[_Client]:
+def _clients() -> Iterator[tuple[int, _Client]]:
     # Clients are not registered, so that no matching finds them: they are looked for below the GPU's node.
     for accelerator in iokit.services(ACCELERATOR):
         for entry in accelerator.children():
             with entry:
                 if entry.class_name == _CLIENT and (pid := _pid(entry.property("IOUserClientCreator"))) is not None:
-                    yield _Client(entry.id, pid, _seconds(entry.property("AppUsage")))
+                    yield entry.id, _Client(pid, _seconds(entry.property("AppUsage")))
 
 
 def _pid(creator: Any) -> int | None:
