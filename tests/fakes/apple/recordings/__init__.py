@@ -36,10 +36,10 @@ def read(data: bytes) -> Recording:
     for parse in _WHOLE:
         if found := parse(text):
             return found
+    others.of_text(text)
     found = _together(text)
     if found:
         return found
-    others.of_text(text)
     for parse in _LOOSE:
         if found := parse(text):
             return found

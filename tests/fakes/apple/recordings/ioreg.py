@@ -33,6 +33,8 @@ _KNOWN = re.compile(
     r"|pmgr(-child)?|cpus|product"
 )
 
+_WORDS = {"AGXDeviceUserClient": "GPU time by process, of which that of engines has series"}
+
 
 def parse(text: str) -> Recording | None:
     """The entries in `text`; None where there is neither a heading nor a property."""
@@ -95,7 +97,7 @@ def recording(roots: list[Node]) -> Recording:
         raise NoSensor(f"ioreg without an entry that is read ({names})" if names else "ioreg's properties, none read")
     for node in walk(roots):
         placed(node, node.plane != "IOService")
-    result = Recording(holds=[f"{name} of the IORegistry" for name in known])
+    result = Recording(holds=[_WORDS.get(name, name) for name in known])
     result.machine.nodes = roots
     return result
 

@@ -2,7 +2,7 @@
 
 Four spellings, which may stand in one file:
 
-    CPU Energy<TAB>mJ[<TAB>watts]                                        an inventory; `# sampled for 5.0 s` may precede
+    CPU Energy<TAB>mJ[<TAB>watts]                                        an inventory; watts are - where it stands
     CPU Stats :: CPU Core Performance States :: ECPU000 (24Mticks) = [("IDLE", 12), ("V0P4", 3)]
     Energy Model ::  :: CPU Energy (mJ) = 0.05W                          the mean power of the dump's window
     AMC Stats :: Perf Counters :: DCS RD (B) = 4096                      what was counted in the window
@@ -20,7 +20,7 @@ from fakes.apple.recordings.recording import JOULES, Recording
 #: An inventory has names and units only: each of its counters runs at this power.
 WATTS = 1.0
 
-_INVENTORY = re.compile(r"(?P<name>[^\t|]+)\t *(?P<unit>[A-Za-zµ]{0,3}J) *(?:\t *(?P<watts>[0-9.]+))?")
+_INVENTORY = re.compile(r"(?P<name>[^\t|]+)\t *(?P<unit>[A-Za-zµ]{0,3}J) *(?:\t *(?P<watts>\d+(?:\.\d+)?|-))?")
 _CHANNEL = re.compile(
     r"(?P<group>[^:\t]+?) :: (?P<subgroup>.*?) ?:: (?P<name>.+?) \((?P<unit>[^()]*)\) = (?P<value>.+)"
 )
@@ -44,8 +44,7 @@ def parse(text: str) -> Recording | None:
         elif match := _CHANNEL.fullmatch(line):
             _channel(recording, **match.groupdict())
         elif not line.startswith("#") and (match := _INVENTORY.fullmatch(line)):
-            watts = float(match["watts"]) if match["watts"] else WATTS
-            recording.counter("Energy Model", "", match["name"].strip(), match["unit"], watts=watts)
+            recording.energy("Energy Model", "", match["name"].strip(), match["unit"], _inventory_watts(match["watts"]))
     for (group, subgroup, name), states in apart.items():
         recording.states(group, subgroup, name, states, "24Mticks")
     recording.holds = sorted({_what(channel) for channel in recording.machine.channels})
@@ -55,11 +54,17 @@ def parse(text: str) -> Recording | None:
 def _channel(recording: Recording, group: str, subgroup: str, name: str, unit: str, value: str) -> None:
     unit = unit.strip()
     if match := _WATTS.fullmatch(value):
-        recording.counter(group, subgroup, name, unit, watts=float(match["watts"]))
+        recording.energy(group, subgroup, name, unit, float(match["watts"]))
     elif value.isdecimal():
         recording.counter(group, subgroup, name, unit, grows=int(value))
     elif states := _states(value):
         recording.states(group, subgroup, name, states, unit)
+
+
+def _inventory_watts(text: str | None) -> float | None:
+    if text is None:
+        return WATTS
+    return None if text == "-" else float(text)
 
 
 def _states(text: str) -> list[tuple[str, int]]:
@@ -74,4 +79,4 @@ def _states(text: str) -> list[tuple[str, int]]:
 def _what(channel: Channel) -> str:
     if channel.unit in JOULES:
         return "energy counters"
-    return f"“{channel.subgroup or channel.group}” of IOReport"
+    return channel.subgroup or channel.group

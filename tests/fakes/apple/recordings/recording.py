@@ -29,7 +29,7 @@ class Recording:
     seconds: float = SECONDS
     #: What a channel (by its id) counts until the second read: one number, or one a state.
     growth: dict[int, list[int]] = field(default_factory=dict)
-    #: The power an energy channel (by its id) runs at.
+    #: The power that an energy channel (by its id) runs at; one that is not here stands.
     watts: dict[int, float] = field(default_factory=dict)
     #: The same for interfaces (received, sent), by name, and for CPU ticks, by CPU.
     traffic: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -41,13 +41,22 @@ class Recording:
     #: Fields of `vm_statistics64` that must have a value in the struct and were not recorded.
     unknown_vm: set[str] = field(default_factory=set)
 
-    def counter(self, group: str, subgroup: str, name: str, unit: str, *, grows: int = 0, watts: float = 0) -> None:
-        """Add a counter that `grows` until the second read, or runs at `watts`; in an unknown unit it stands still."""
-        channel = SimpleChannel(group, subgroup, name, unit, value=1_000_000)
+    def counter(self, group: str, subgroup: str, name: str, unit: str, grows: int = 0) -> None:
+        """Add a counter that `grows` until the second read."""
+        channel = SimpleChannel(group, subgroup, name, unit)
         self.machine.channels.append(channel)
         self.growth[channel.channel_id] = [grows]
-        if unit in JOULES:
-            self.watts[channel.channel_id] = watts
+
+    def energy(self, group: str, subgroup: str, name: str, unit: str, watts: float | None) -> None:
+        """Add a counter of energy that runs at `watts`; None: it was last published a minute ago, and stands.
+
+        One in a unit that nobody knows counts nothing.
+        """
+        now = self.machine.absolute_ticks
+        channel = SimpleChannel(group, subgroup, name, unit, published=now if watts is not None else now - 60 * TICKS)
+        self.machine.channels.append(channel)
+        if watts is not None:
+            self.watts[channel.channel_id] = watts if unit in JOULES else 0.0
 
     def states(self, group: str, subgroup: str, name: str, states: list[tuple[str, int]], unit: str) -> None:
         """Add a channel of residencies that grow by `states` until the second read."""
@@ -97,17 +106,17 @@ class Recording:
         return machine
 
     def _grown(self, channel: Channel, now: int) -> Channel:
-        grown = self.growth.get(channel.channel_id)
-        if grown is None:
-            return channel
+        number = channel.channel_id
         if isinstance(channel, StateChannel):
+            grown = self.growth[number]
             channel.states = [(state, ticks + more) for (state, ticks), more in zip(channel.states, grown, strict=True)]
-        elif isinstance(channel, SimpleChannel):
-            joules = self.watts.get(channel.channel_id, 0) * self.seconds
-            moved = grown[0] + (round(joules / JOULES[channel.unit]) if joules else 0)
-            channel.value += moved
-            if channel.published is not None and moved:
-                channel.published = now
+        elif isinstance(channel, SimpleChannel) and number in self.watts:
+            # All of them are published at once, also those that did not change.
+            channel.published = now
+            if joules := self.watts[number] * self.seconds:
+                channel.value += round(joules / JOULES[channel.unit or ""])
+        elif isinstance(channel, SimpleChannel) and number in self.growth:
+            channel.value += self.growth[number][0]
         return channel
 
     def _passed(self, interface: Interface) -> Interface:

@@ -13,7 +13,7 @@ _VM_LINE = re.compile(r'"?(?P<name>[^":]+)"?: +(?P<value>\d+)\.')
 _VM_FIELDS = {
     "Pages active": "active", "Pages inactive": "inactive", "Pages speculative": "speculative",
     "Pages throttled": "throttled", "Pages wired down": "wire", "Pages purgeable": "purgeable",
-    "Translation faults": "faults", "Pages copy-on-write": "cow", "Pages zero filled": "zero_fill",
+    "Translation faults": "faults", "Pages copy-on-write": "cow_faults", "Pages zero filled": "zero_fill",
     "Pages reactivated": "reactivations", "Pages purged": "purges", "File-backed pages": "external",
     "Anonymous pages": "internal", "Pages stored in compressor": "uncompressed_in_compressor",
     "Pages occupied by compressor": "compressor", "Decompressions": "decompressions", "Compressions": "compressions",
