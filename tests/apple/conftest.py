@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fakes.apple.control import Fake
-from tokwatt_exporter.apple import libraries
+from tokwatt_exporter.apple import libraries, mach
 
 
 @pytest.fixture
@@ -16,6 +16,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     fake = Fake()
     for name in libraries.PATHS:
         monkeypatch.setitem(libraries.PATHS, name, fake.path)
+    # What was learnt of one kernel does not hold for the next.
+    monkeypatch.setattr(mach, "_vm_counts", {})
     before = fake.live_objects(), fake.live_handles()
     yield fake
     assert (fake.live_objects(), fake.live_handles()) == before, "not given back: objects, handles"

@@ -104,6 +104,8 @@ class Smc:
     def _kind(self, key: str) -> _Kind | None:
         if key in self._kinds:
             return self._kinds[key]
+        if len(key) != 4 or not key.isascii():
+            return None
         answer = self._ask(_code(key), _KEY_INFO)
         if answer is None or answer.result not in (_OK, _NO_SUCH_KEY):
             return None
@@ -122,7 +124,7 @@ class Smc:
 
 
 def _code(key: str) -> int:
-    return int.from_bytes(key.encode("latin-1"), "big")
+    return int.from_bytes(key.encode("ascii"), "big")
 
 
 def _name(code: int) -> str:
