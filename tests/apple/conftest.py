@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from fakes.apple.control import Fake
+from fakes.apple.mac import Mac
+from fakes.apple.machine import Machine
 from tokwatt_exporter.apple import libraries, mach
 
 
@@ -21,3 +23,11 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
     before = fake.live_objects(), fake.live_handles()
     yield fake
     assert (fake.live_objects(), fake.live_handles()) == before, "not given back: objects, handles"
+
+
+@pytest.fixture
+def mac(fake: Fake) -> Iterator[Mac]:
+    """A Mac that has every source; the collectors that it read are closed at the end."""
+    mac = Mac(fake, Machine.sample())
+    yield mac
+    mac.close_all()

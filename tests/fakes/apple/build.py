@@ -21,8 +21,8 @@ def library() -> Path:
     """The shared library; the test is skipped where there is no compiler for it."""
     if sys.platform != "linux":
         missing("the fake of a Mac's libraries is built on Linux only")
-    compiler = shutil.which("gcc")
-    if compiler is None:
+    compiler = shutil.which("gcc") or ""
+    if not compiler:
         missing("gcc is not installed: the fake of a Mac's libraries needs it")
     sources = sorted(_SOURCES.glob("*.[ch]"))
     state = hashlib.sha256("".join([*_FLAGS, _EXPORTS]).encode())

@@ -3,6 +3,10 @@
 
 extern const char kCFTypeArrayCallBacks[], kCFTypeDictionaryKeyCallBacks[], kCFTypeDictionaryValueCallBacks[];
 
+typedef struct {
+    long location, length;
+} Range;
+
 static Object *fresh(Type type, const void *allocator, bool borrows) {
     if (allocator) die("another allocator than the default");
     Object *object = make(type);
@@ -45,6 +49,17 @@ const void *CFArrayGetValueAtIndex(const void *reference, long index) {
     Object *array = checked(reference, ARRAY);
     if (index < 0 || (size_t)index >= array->count) die("index %ld of %zu", index, array->count);
     return array->items[index];
+}
+
+void CFArrayGetValues(const void *reference, Range range, const void **values) {
+    CALL;
+    Object *array = checked(reference, ARRAY);
+    long count = (long)array->count;
+    if (range.location < 0 || range.length < 0 || range.location > count || range.length > count - range.location) {
+        die("%ld elements from %ld of %ld", range.length, range.location, count);
+    }
+    if (!values) die("NULL for the values");
+    for (long i = 0; i < range.length; i++) values[i] = array->items[range.location + i];
 }
 
 const void *CFArrayCreate(const void *allocator, const void **values, long count, const void *callbacks) {

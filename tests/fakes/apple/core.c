@@ -15,7 +15,9 @@
 /* Low halves have the top bit set: a pointer cut to an int is negative, and never the address of anything. */
 #define ARENA_HINT ((void *)0x00003A0080000000ULL)
 /* Freed memory is used again only when there is this much of its size, so that a stale pointer meets poison. */
-#define QUARANTINE (8ULL << 20)
+#define QUARANTINE (512ULL << 10)
+/* What quarantines come to. It is resident from the start: who measures a program's memory must not see them fill. */
+#define RESIDENT (12ULL << 20)
 
 typedef struct Block {
     struct Block *next;
@@ -68,6 +70,7 @@ const char *type_name(Type type) {
 __attribute__((constructor)) static void start(void) {
     arena = mmap(ARENA_HINT, ARENA_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (arena == MAP_FAILED || (uintptr_t)arena < 1ULL << 32) die("no memory above 4 GiB");
+    memset(arena, POISON, RESIDENT);
     arena_next = arena;
     for (int value = 0; value < 2; value++) {
         booleans[value] = hold(make(BOOLEAN));
@@ -92,7 +95,7 @@ void *take(size_t size) {
         return memset(block, 0, 1ULL << class);
     }
     if (arena_next + (1ULL << class) > arena + ARENA_SIZE) die("out of memory");
-    void *block = arena_next;
+    void *block = memset(arena_next, 0, 1ULL << class);
     arena_next += 1ULL << class;
     return block;
 }

@@ -97,7 +97,8 @@ Object *part(const char *key); /* NULL where this Mac has none */
 /* registry.c: entries, iterators, connections. */
 typedef enum { ENTRY = 1, ITERATOR, CONNECTION } HandleKind;
 typedef struct {
-    HandleKind kind; /* 0 once it is released */
+    uint32_t number;
+    HandleKind kind;
     Object *list;    /* iterator: registry ids still to come; connection: name of its service */
     uint64_t id;     /* entry: its registry id; iterator: position */
 } Handle;

@@ -13,33 +13,35 @@ typedef struct {
 
 static Indexed *nodes;
 static size_t node_count;
-/* A number is never given twice, so that one that was released stays wrong. */
+/* The handles that are held. A number is never given twice, so that one that was released stays wrong. */
 static Handle *handles;
 static size_t handle_count;
+static uint32_t next_number = FIRST_HANDLE;
 
 uint32_t new_handle(HandleKind kind, uint64_t id, Object *list) {
     handles = realloc(handles, (handle_count + 1) * sizeof *handles);
     if (!handles) die("out of memory");
-    handles[handle_count] = (Handle){kind, list ? hold(list) : NULL, id};
+    handles[handle_count++] = (Handle){next_number, kind, list ? hold(list) : NULL, id};
     live_handles++;
-    return FIRST_HANDLE + (uint32_t)handle_count++;
+    return next_number++;
 }
 
 Handle *handle(uint32_t number, HandleKind kind) {
-    if (number < FIRST_HANDLE || number - FIRST_HANDLE >= handle_count) die("%#x was never given", number);
-    Handle *found = &handles[number - FIRST_HANDLE];
-    if (!found->kind) die("%#x was released", number);
-    if (kind && found->kind != kind) {
-        static const char *const names[] = {"", "registry entry", "iterator", "connection"};
-        die("%#x is a %s, not a %s", number, names[found->kind], names[kind]);
+    static const char *const names[] = {"", "registry entry", "iterator", "connection"};
+    for (size_t i = 0; i < handle_count; i++) {
+        Handle *found = &handles[i];
+        if (found->number != number) continue;
+        if (kind && found->kind != kind) die("%#x is a %s, not a %s", number, names[found->kind], names[kind]);
+        return found;
     }
-    return found;
+    bool given = number >= FIRST_HANDLE && number < next_number;
+    die(given ? "%#x was released" : "%#x was never given", number);
 }
 
 void close_handle(uint32_t number) {
     Handle *closed = handle(number, 0);
     if (closed->list) drop(closed->list);
-    *closed = (Handle){0};
+    *closed = handles[--handle_count];
     live_handles--;
 }
 
