@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import psutil
 
@@ -48,7 +49,8 @@ class AppleUsage:
 
     def readings(self, engine: str, processes: Sequence[psutil.Process]) -> Iterator[Reading]:
         """Bytes now, joules and seconds since the exporter started; nothing of what may not be seen."""
-        yield from self._kernel(engine, processes)
+        with suppress(NotAvailable):
+            yield from self._kernel(engine, processes)
         yield from self._gpu(engine, processes)
 
     def _kernel(self, engine: str, processes: Sequence[psutil.Process]) -> Iterator[Reading]:

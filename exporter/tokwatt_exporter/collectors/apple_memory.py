@@ -52,7 +52,7 @@ class AppleMemory(Collector):
             pages, size = mach.vm_statistics(), mach.page_size()
         except (NotAvailable, OSError):
             yield COLLECTOR_PROBLEM(
-                collector=self.name, problem="not_available", reason="host_statistics64 gave nothing"
+                collector=self.name, problem="not_available", reason="host_statistics64 gives nothing"
             )
             return
         yield MEMORY_USED((pages.internal - pages.purgeable) * size, kind="app")

@@ -17,7 +17,7 @@ from tokwatt_exporter.errors import NotAvailable
 from tokwatt_exporter.snapshot import Reading
 
 #: Sensors inside the chip, by what their keys begin with: keys change with every generation, prefixes hardly do.
-#: `Tf` is not among them: under that name M2 Max and M3 keep targets and limits of their fans beside temperatures, up
+#: `Tf` is not among them: from M2 Max to M5 there are targets and limits of the fans beside temperatures under it, up
 #: to 40 degrees above what the chip itself calls its hottest spot.
 _KEYS = {
     "cpu": re.compile(r"T[pe].."),
@@ -48,8 +48,9 @@ _HOTTEST = 150.0
 _COLDEST_DIE = 10.0
 #: What is not in the chip can be as cold as the room.
 _COLDEST = {"battery": 0.0, "air": 0.0, "storage": 0.0}
-#: What SMC and HID say of a part without power, in every sensor of it.
-_SMC_DEFAULT, _HID_DEFAULT = 40.0, 30.0
+#: Or as exactly this, in every sensor of it: the performance cores in the SMC, other parts among the HID sensors.
+_SMC_DEFAULT = {"cpu": 40.0}
+_HID_DEFAULT = {"cpu": 30.0, "gpu0": 30.0}
 
 #: A sensor that has not moved by one bit while its neighbours moved this far is not measuring.
 STUCK_DEGREES = 5.0
@@ -101,17 +102,20 @@ class Stuck:
     """Tells the sensors of one device that stand still from those that measure."""
 
     def __init__(self) -> None:
-        #: By sensor: what all of them read when it last changed.
+        self._last: dict[str, float] = {}
+        #: By sensor: what those that measured read when it last changed.
         self._then: dict[str, Mapping[str, float]] = {}
 
     def moving(self, now: Mapping[str, float]) -> dict[str, float]:
         """Those of `now` (°C by sensor) that have moved since their neighbours did."""
-        for sensor, degrees in now.items():
-            if self._then.get(sensor, {}).get(sensor) != degrees:
-                self._then[sensor] = now
+        changed = {sensor for sensor, degrees in now.items() if self._last.get(sensor) != degrees}
+        # Sensors that changed at the same time share one memory of it.
         moments = {id(then): then for then in self._then.values()}
         moved = {moment: _moved(then, now) for moment, then in moments.items()}
-        return {s: degrees for s, degrees in now.items() if moved[id(self._then[s])] < STUCK_DEGREES}
+        kept = {s: now[s] for s in now if s in changed or moved[id(self._then[s])] < STUCK_DEGREES}
+        self._then |= dict.fromkeys(changed, kept)
+        self._last |= now
+        return kept
 
 
 class _Source(Protocol):
@@ -150,12 +154,10 @@ def _sources() -> list[_Source]:
     """The controller; before macOS 14 its keys say nothing of the chip, and the HID sensors fill in."""
     sources: list[_Source] = []
     try:
-        smc = Smc.open()
-    except NotAvailable:
+        controller = _controller()
+    except (NotAvailable, OSError):
         pass
     else:
-        # The list of keys is long and never changes.
-        controller = _Controller(smc, dict(_kept(smc)))
         sources.append(controller)
         if controller.read().keys() & _EXPECTED.keys():
             return sources
@@ -165,6 +167,16 @@ def _sources() -> list[_Source]:
         if not sources:
             raise
     return sources
+
+
+def _controller() -> _Controller:
+    smc = Smc.open()
+    try:
+        # The list of keys is long and never changes.
+        return _Controller(smc, dict(_kept(smc)))
+    except OSError:
+        smc.close()
+        raise
 
 
 def _kept(smc: Smc) -> Iterator[tuple[str, str]]:
@@ -178,11 +190,11 @@ def _kept(smc: Smc) -> Iterator[tuple[str, str]]:
             yield key, device
 
 
-def _plausible(readings: Iterable[tuple[str, str, float | None]], default: float) -> Degrees:
+def _plausible(readings: Iterable[tuple[str, str, float | None]], default: Mapping[str, float]) -> Degrees:
     found: Degrees = defaultdict(dict)
     for device, sensor, degrees in readings:
         coldest = _COLDEST.get(device, _COLDEST_DIE)
-        if degrees is not None and coldest < degrees <= _HOTTEST and (degrees != default or device in _COLDEST):
+        if degrees is not None and coldest < degrees <= _HOTTEST and degrees != default.get(device):
             found[device][sensor] = degrees
     return dict(found)
 
