@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tokwatt_exporter.apple.smc import Smc
-from tokwatt_exporter.catalogue import SYSTEM_ENERGY, SYSTEM_POWER
+from tokwatt_exporter.catalogue import COLLECTOR_PROBLEM, SYSTEM_ENERGY, SYSTEM_POWER
 from tokwatt_exporter.clock import Clock, SystemClock
 from tokwatt_exporter.collectors.base import Collector
 from tokwatt_exporter.collectors.delta import Accumulator
@@ -14,6 +14,7 @@ from tokwatt_exporter.snapshot import Reading
 
 #: Total power of the system.
 _TOTAL = "PSTR"
+_ABSENT = "the system management controller does not measure the power of the system"
 
 
 class AppleSystemPower(Collector):
@@ -31,9 +32,12 @@ class AppleSystemPower(Collector):
         watts = self._smc.read(_TOTAL)
         # 0 is what Macs say that have the key and nothing behind it.
         if watts is None or watts <= 0:
+            if _TOTAL not in self._joules:
+                raise NotAvailable(_ABSENT)
             # What was drawn in a gap is not known, not even as a line between its ends.
             self._joules.rebase()
-            raise NotAvailable("the system management controller does not measure the power of the system")
+            yield COLLECTOR_PROBLEM(collector=self.name, problem="not_available", reason=_ABSENT)
+            return
         yield SYSTEM_POWER(watts)
         yield SYSTEM_ENERGY(self._joules.integrate(_TOTAL, watts).total)
 
