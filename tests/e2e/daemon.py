@@ -52,11 +52,17 @@ class RunningDaemon:
 
 
 @contextlib.contextmanager
-def daemon(data_dir: Path, *args: str, environ: dict[str, str] | None = None, wait: bool = True):
-    """Run `tokwatt run ARGS`; stopped at the end where it still runs."""
+def daemon(
+    data_dir: Path,
+    *args: str,
+    environ: dict[str, str] | None = None,
+    wait: bool = True,
+    module: tuple[str, ...] = ("tokwatt_exporter",),
+):
+    """Run `tokwatt run ARGS`, or a module that ends in it; stopped at the end where it still runs."""
     port = free_port()
     log = data_dir.with_name(f"{data_dir.name}.{time.time_ns()}.log")
-    command = [sys.executable, "-m", "tokwatt_exporter", "run", "--data-dir", str(data_dir),
+    command = [sys.executable, "-m", *module, "run", "--data-dir", str(data_dir),
                "--web.listen-address", f"127.0.0.1:{port}", *args]  # fmt: skip
     with log.open("wb") as stderr:
         process = subprocess.Popen(

@@ -34,6 +34,7 @@ def complete(recording: Recording, salt: int) -> Recording:
     for node in nodes:
         if node.class_name == "IOBlockStorageDriver" and not node.children:
             node.children.append(Node(UNNAMED, "IOMedia", {"BSD Name": UNNAMED, "Whole": True}))
+    ioreg.tell_apart(whole.machine.nodes)
     return whole
 
 

@@ -12,7 +12,7 @@ __all__ = ["NoSensor", "Recording", "read"]
 #: Larger than any output of a tool.
 LIMIT = 64 * 2**20
 #: Each is the whole of a file.
-_WHOLE = (tools.vm_stat, tools.pmset, tools.netstat, sensors.notification)
+_WHOLE = (tools.vm_stat, tools.pmset, tools.netstat, tools.processor_ticks, sensors.notification)
 #: These may stand beside each other in one file.
 _LINES: tuple[Callable[[str], Recording | None], ...] = (
     ioreport.parse, dvfs.parse, sensors.smc, sysctl.parse, ioreg.parse,

@@ -113,6 +113,16 @@ def walk(nodes: list[Node]) -> list[Node]:
     return found
 
 
+def tell_apart(nodes: list[Node]) -> None:
+    """Give a new id to every entry, of those put together from several recordings, whose id another one has."""
+    seen: set[int] = set()
+    free = max((node.id for node in walk(nodes)), default=0)
+    for node in walk(nodes):
+        if node.id in seen:
+            node.id = free = free + 1
+        seen.add(node.id)
+
+
 def _entries(properties: dict[str, Any]) -> list[Node]:
     """What the properties outside of any entry are of."""
     for sign, class_name, name in _SIGNS:

@@ -1,11 +1,12 @@
 """IOReport channels as tools print them: inventories of energy counters, and dumps of states and counters.
 
-Four spellings, which may stand in one file:
+These may stand in one file:
 
     CPU Energy<TAB>mJ[<TAB>watts]                                        an inventory; watts are - where it stands
     CPU Stats :: CPU Core Performance States :: ECPU000 (24Mticks) = [("IDLE", 12), ("V0P4", 3)]
     Energy Model ::  :: CPU Energy (mJ) = 0.05W                          the mean power of the dump's window
     AMC Stats :: Perf Counters :: DCS RD (B) = 4096                      what was counted in the window
+    # refused: AMC Stats                                                 a group that takes no subscription
     Grp: GPU Stats   Subgrp: GPU Performance States   Chn: GPUPH   State: OFF   Res: 12
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import ast
 import re
 
-from fakes.apple.machine import Channel
+from fakes.apple.machine import Channel, SimpleChannel
 from fakes.apple.recordings.recording import JOULES, Recording
 
 #: An inventory has names and units only: each of its counters runs at this power.
@@ -28,6 +29,7 @@ _STATE = re.compile(
     r"Grp: (?P<group>.+?) +Subgrp: (?P<subgroup>.*?) +Chn: (?P<name>.+?) +State: (?P<state>.+?) +Res: (?P<ticks>\d+)"
 )
 _WATTS = re.compile(r"(?P<watts>-?\d+(?:\.\d+)?) ?W")
+_REFUSED = re.compile(r"# refused: (?P<group>.+)")
 _SECONDS = re.compile(r"# sampled for (?P<seconds>\d+(?:\.\d+)?) s")
 
 
@@ -38,6 +40,8 @@ def parse(text: str) -> Recording | None:
     for line in map(str.strip, text.splitlines()):
         if match := _SECONDS.fullmatch(line):
             recording.seconds = float(match["seconds"])
+        elif match := _REFUSED.fullmatch(line):
+            _refuse(recording, match["group"])
         elif match := _STATE.fullmatch(line):
             key = match["group"], match["subgroup"], match["name"]
             apart.setdefault(key, []).append((match["state"], int(match["ticks"])))
@@ -49,6 +53,12 @@ def parse(text: str) -> Recording | None:
         recording.states(group, subgroup, name, states, "24Mticks")
     recording.holds = sorted({_what(channel) for channel in recording.machine.channels})
     return recording if recording.machine.channels else None
+
+
+def _refuse(recording: Recording, group: str) -> None:
+    """A group that is there and takes no subscription."""
+    recording.machine.refused.add(group)
+    recording.machine.channels.append(SimpleChannel(group, "Perf Counters", "DCS RD", "B"))
 
 
 def _channel(recording: Recording, group: str, subgroup: str, name: str, unit: str, value: str) -> None:

@@ -38,8 +38,6 @@ class Recording:
     holds: list[str] = field(default_factory=list)
     #: What powermetrics wrote.
     powermetrics: bytes = b""
-    #: Fields of `vm_statistics64` that must have a value in the struct and were not recorded.
-    unknown_vm: set[str] = field(default_factory=set)
 
     def counter(self, group: str, subgroup: str, name: str, unit: str, grows: int = 0) -> None:
         """Add a counter that `grows` until the second read."""
@@ -86,7 +84,6 @@ class Recording:
             setattr(ours, name, getattr(theirs, name) or getattr(ours, name))
         if theirs.vm is not None:
             ours.page_size, ours.vm_count = theirs.page_size, theirs.vm_count
-            self.unknown_vm = other.unknown_vm
         self.growth |= other.growth
         self.watts |= other.watts
         self.traffic |= other.traffic

@@ -1,4 +1,4 @@
-"""What other tools of the OS print: `vm_stat`, `pmset`, `netstat -ib`."""
+"""What other tools print: `vm_stat`, `pmset`, `netstat -ib`, and our own of what no tool does: ticks of each CPU."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ _PMSET_SOURCE = re.compile(r"Now drawing from '(?P<source>[^']+)'")
 _PMSET_BATTERY = re.compile(r"-InternalBattery-\d+ \(id=\d+\)\t(?P<percent>\d+)%; (?P<state>[^;]+);.*present: true")
 _PMSET_SETTING = re.compile(r"(?P<name>lowpowermode|powermode) +(?P<value>\d+)")
 _PMSET_SECTION = re.compile(r"(?P<section>AC Power|Battery Power|UPS Power|Currently in use):")
+_TICKS = re.compile(r"cpu\d+ user (\d+)\+(\d+) system (\d+)\+(\d+) idle (\d+)\+(\d+) nice (\d+)\+(\d+)")
 
 
 def vm_stat(text: str) -> Recording | None:
@@ -40,7 +41,9 @@ def vm_stat(text: str) -> Recording | None:
     recording = Recording(holds=["vm_stat"])
     recording.machine.vm = pages
     recording.machine.page_size = int(header[1])
-    recording.unknown_vm = {"free", *_VM_FIELDS.values()} - pages.keys()
+    if any(name.startswith("Pages tagged") for name in found):
+        # With memory tagging comes a longer struct.
+        recording.machine.vm_count = 62
     return recording
 
 
@@ -107,4 +110,17 @@ def netstat(text: str) -> Recording | None:
         recording.machine.interfaces.append(Interface(words[0].rstrip("*"), *counts))
     if not recording.machine.interfaces:
         raise NoSensor("netstat -ib without a <Link#n> row")
+    return recording
+
+
+def processor_ticks(text: str) -> Recording | None:
+    """Ticks of each CPU since boot, and what came on top in the time of the other recordings."""
+    found = [
+        [int(n) for n in match.groups()] for line in text.splitlines() if (match := _TICKS.fullmatch(line.strip()))
+    ]
+    if not found:
+        return None
+    recording = Recording(holds=["ticks of the CPUs"])
+    recording.machine.cpu_ticks = [(row[0], row[2], row[4], row[6]) for row in found]
+    recording.cpu_growth = [(row[1], row[3], row[5], row[7]) for row in found]
     return recording
