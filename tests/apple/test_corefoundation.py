@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from fakes.apple.control import Fake
 
+from fakes.apple.control import Fake
 from fakes.apple.machine import Machine, Node
 from tokwatt_exporter.apple import iokit
-from tokwatt_exporter.apple.corefoundation import CF, Owned, made, python, string, text
+from tokwatt_exporter.apple.corefoundation import Owned, items, made, python, string, text
 from tokwatt_exporter.apple.hid import HID
 
 
@@ -57,7 +57,7 @@ def test_properties_have_the_types_they_have_on_a_mac(fake: Fake, value: Any) ->
 
 def test_objects_lie_above_4_gib_and_arrive_whole(fake: Fake) -> None:
     with string("x") as ref, made([1]) as array:
-        assert min(ref, array, CF.CFArrayGetValueAtIndex(array, 0)) >= 2**32
+        assert min(ref, array, *items(array)) >= 2**32
 
 
 @pytest.mark.parametrize("nothing", [None, 0])

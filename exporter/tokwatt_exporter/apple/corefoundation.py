@@ -14,6 +14,14 @@ from tokwatt_exporter.apple.libraries import PATHS, POINTER, Functions, address
 
 _UTF8 = 0x08000100
 _SINT64, _FLOAT64 = 4, 6
+#: Bytes in which nearly every string has room.
+_SHORT = 256
+_Short = ctypes.c_char * _SHORT
+
+
+class _Range(ctypes.Structure):
+    _fields_ = (("location", c_long), ("length", c_long))
+
 
 CF = Functions(
     "corefoundation",
@@ -36,7 +44,7 @@ CF = Functions(
         "CFDataGetLength": (c_long, [POINTER]),
         "CFDataGetBytePtr": (POINTER, [POINTER]),
         "CFArrayGetCount": (c_long, [POINTER]),
-        "CFArrayGetValueAtIndex": (POINTER, [POINTER, c_long]),
+        "CFArrayGetValues": (None, [POINTER, _Range, POINTER]),
         "CFArrayCreateMutable": (POINTER, [POINTER, c_long, POINTER]),
         "CFArrayAppendValue": (None, [POINTER, POINTER]),
         "CFDictionaryGetCount": (c_long, [POINTER]),
@@ -46,6 +54,7 @@ CF = Functions(
         "CFDictionaryCreateMutableCopy": (POINTER, [POINTER, c_long, POINTER]),
         "CFDictionarySetValue": (None, [POINTER, POINTER, POINTER]),
     },
+    quick=True,
 )
 
 
@@ -127,49 +136,73 @@ def python(ref: int | None) -> Any:
 
     Of a dictionary, entries with a value of None are left out. Integers are exact.
     """
-    if not ref:
-        return None
-    reader = _readers(PATHS["corefoundation"]).get(CF.CFGetTypeID(ref))
-    return reader(ref) if reader else None
+    return _reader(PATHS["corefoundation"]).python(ref) if ref else None
+
+
+def items(ref: int) -> list[int]:
+    """What is in a CFArray, borrowed from it."""
+    return _reader(PATHS["corefoundation"]).items(ref)
+
+
+class _Reader:
+    """Objects as Python values; it holds its functions, as a large property takes thousands of calls."""
+
+    def __init__(self) -> None:
+        self._type = CF.CFGetTypeID
+        self._copy_text = CF.CFStringGetCString
+        self._is_float, self._number_value = CF.CFNumberIsFloatType, CF.CFNumberGetValue
+        self._array_count, self._array_values = CF.CFArrayGetCount, CF.CFArrayGetValues
+        self._entry_count, self._entries = CF.CFDictionaryGetCount, CF.CFDictionaryGetKeysAndValues
+        self._readers: dict[int, Callable[[int], Any]] = {
+            CF.CFStringGetTypeID(): self._string,
+            CF.CFNumberGetTypeID(): self._number,
+            CF.CFBooleanGetTypeID(): CF.CFBooleanGetValue,
+            CF.CFDataGetTypeID(): self._data,
+            CF.CFArrayGetTypeID(): self._array,
+            CF.CFDictionaryGetTypeID(): self._dictionary,
+        }
+
+    def python(self, ref: int) -> Any:
+        reader = self._readers.get(self._type(ref))
+        return reader(ref) if reader else None
+
+    def items(self, ref: int) -> list[int]:
+        count = self._array_count(ref)
+        values = (POINTER * count)()
+        self._array_values(ref, _Range(0, count), values)
+        return list(values)
+
+    def _string(self, ref: int) -> str | None:
+        # CFStringGetCStringPtr would be NULL for many strings.
+        buffer: ctypes.Array[ctypes.c_char] = _Short()
+        if not self._copy_text(ref, buffer, _SHORT, _UTF8):
+            # The length is in units of UTF-16, each of which takes at most 3 bytes.
+            size = 3 * CF.CFStringGetLength(ref) + 1
+            buffer = ctypes.create_string_buffer(size)
+            if not self._copy_text(ref, buffer, size, _UTF8):
+                return None
+        return buffer.value.decode(errors="replace")
+
+    def _number(self, ref: int) -> int | float | None:
+        kind, value = (_FLOAT64, c_double()) if self._is_float(ref) else (_SINT64, c_int64())
+        return value.value if self._number_value(ref, kind, ctypes.byref(value)) else None
+
+    def _data(self, ref: int) -> bytes:
+        size = CF.CFDataGetLength(ref)
+        return ctypes.string_at(CF.CFDataGetBytePtr(ref), size) if size else b""
+
+    def _array(self, ref: int) -> list[Any]:
+        return [self.python(item) for item in self.items(ref)]
+
+    def _dictionary(self, ref: int) -> dict[str, Any]:
+        count = self._entry_count(ref)
+        keys, values = (POINTER * count)(), (POINTER * count)()
+        self._entries(ref, keys, values)
+        named = ((self.python(key), value) for key, value in zip(keys, values, strict=True))
+        found = {name: self.python(value) for name, value in named if isinstance(name, str)}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @cache
-def _readers(_path: str) -> dict[int, Callable[[int], Any]]:
-    return {
-        CF.CFStringGetTypeID(): _string,
-        CF.CFNumberGetTypeID(): _number,
-        CF.CFBooleanGetTypeID(): CF.CFBooleanGetValue,
-        CF.CFDataGetTypeID(): _data,
-        CF.CFArrayGetTypeID(): _array,
-        CF.CFDictionaryGetTypeID(): _dictionary,
-    }
-
-
-def _string(ref: int) -> str | None:
-    # In UTF-16 units, of which each takes at most 3 bytes in UTF-8; CFStringGetCStringPtr is NULL for many strings.
-    buffer = ctypes.create_string_buffer(4 * CF.CFStringGetLength(ref) + 1)
-    if not CF.CFStringGetCString(ref, buffer, len(buffer), _UTF8):
-        return None
-    return buffer.value.decode(errors="replace")
-
-
-def _number(ref: int) -> int | float | None:
-    kind, value = (_FLOAT64, c_double()) if CF.CFNumberIsFloatType(ref) else (_SINT64, c_int64())
-    return value.value if CF.CFNumberGetValue(ref, kind, ctypes.byref(value)) else None
-
-
-def _data(ref: int) -> bytes:
-    size = CF.CFDataGetLength(ref)
-    return ctypes.string_at(CF.CFDataGetBytePtr(ref), size) if size else b""
-
-
-def _array(ref: int) -> list[Any]:
-    return [python(CF.CFArrayGetValueAtIndex(ref, index)) for index in range(CF.CFArrayGetCount(ref))]
-
-
-def _dictionary(ref: int) -> dict[str, Any]:
-    count = CF.CFDictionaryGetCount(ref)
-    keys, values = (POINTER * count)(), (POINTER * count)()
-    CF.CFDictionaryGetKeysAndValues(ref, keys, values)
-    found = {text(key): python(value) for key, value in zip(keys, values, strict=True)}
-    return {key: value for key, value in found.items() if key is not None and value is not None}
+def _reader(_path: str) -> _Reader:
+    return _Reader()

@@ -7,7 +7,7 @@ from collections import Counter
 from contextlib import ExitStack
 from ctypes import c_double, c_int32, c_int64
 
-from tokwatt_exporter.apple.corefoundation import CF, Owned, made, string, text
+from tokwatt_exporter.apple.corefoundation import Owned, items, made, string, text
 from tokwatt_exporter.apple.libraries import POINTER, Functions
 from tokwatt_exporter.errors import NotAvailable
 
@@ -68,8 +68,7 @@ def _sensors(services: int) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     seen: Counter[str] = Counter()
     with string("Product") as key:
-        for index in range(CF.CFArrayGetCount(services)):
-            service = CF.CFArrayGetValueAtIndex(services, index)
+        for service in items(services):
             with Owned(HID.IOHIDServiceClientCopyProperty(service, key)) as product:
                 name = text(product)
             if name:

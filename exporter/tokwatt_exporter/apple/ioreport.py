@@ -9,15 +9,16 @@ from contextlib import ExitStack
 from ctypes import c_int32, c_int64, c_uint64
 from typing import NamedTuple
 
-from tokwatt_exporter.apple.corefoundation import CF, Owned, made, string, text
+from tokwatt_exporter.apple.corefoundation import CF, Owned, items, made, string, text
 from tokwatt_exporter.apple.libraries import POINTER, Functions
 
 SIMPLE, STATE = 1, 2
 
 _INVALID = -(2**63)
 _ARRAY = "IOReportChannels"
-#: An element begins with provider, channel, type, and the mach ticks at which the provider published it.
-_ELEMENTS, _HEADER = "RawElements", struct.Struct("<4Q")
+#: An element begins with provider and channel, then, behind its type, the mach ticks at which it was published.
+_ELEMENTS, _HEADER = "RawElements", struct.Struct("<16s8xQ")
+_Header = ctypes.c_char * _HEADER.size
 #: Type of a synthetic channel: simple, made of one element, in all its categories.
 _SYNTHETIC = SIMPLE | 2 << 16 | 1 << 32
 
@@ -27,6 +28,12 @@ IOREPORT = Functions(
         "IOReportCopyChannelsInGroup": (POINTER, [POINTER, POINTER, c_uint64, c_uint64, c_uint64]),
         "IOReportCreateSubscription": (POINTER, [POINTER, POINTER, POINTER, c_uint64, POINTER]),
         "IOReportCreateSamples": (POINTER, [POINTER, POINTER, POINTER]),
+    },
+)
+
+CHANNEL = Functions(
+    "ioreport",
+    {
         "IOReportChannelGetGroup": (POINTER, [POINTER]),
         "IOReportChannelGetSubGroup": (POINTER, [POINTER]),
         "IOReportChannelGetChannelName": (POINTER, [POINTER]),
@@ -39,6 +46,7 @@ IOREPORT = Functions(
         "IOReportStateGetNameForIndex": (POINTER, [POINTER, c_int32]),
         "IOReportStateGetResidency": (c_int64, [POINTER, c_int32]),
     },
+    quick=True,
 )
 
 
@@ -74,9 +82,10 @@ class _Slot(NamedTuple):
 
     channel: Channel
     wanted: bool
-    states: tuple[str, ...]
-    #: Provider and channel as the element tells them; None where the channel comes without elements.
-    element: tuple[int, ...] | None
+    #: Their names; None for a simple channel.
+    states: tuple[str, ...] | None
+    #: Provider and channel as its element has them; None where the channel comes without elements.
+    element: bytes | None
 
 
 def _every(_channel: Channel) -> bool:
@@ -94,13 +103,12 @@ class Subscription:
         self._elements_key = owned.enter_context(string(_ELEMENTS))
         self._slots: list[_Slot] = []
         self._get_value = CF.CFDictionaryGetValue
-        self._get_length = CF.CFDataGetLength
         self._get_bytes = CF.CFDataGetBytePtr
-        self._get_driver_id = IOREPORT.IOReportChannelGetDriverID
-        self._get_channel_id = IOREPORT.IOReportChannelGetChannelID
-        self._get_integer = IOREPORT.IOReportSimpleGetIntegerValue
-        self._get_count = IOREPORT.IOReportStateGetCount
-        self._get_residency = IOREPORT.IOReportStateGetResidency
+        self._get_driver_id = CHANNEL.IOReportChannelGetDriverID
+        self._get_channel_id = CHANNEL.IOReportChannelGetChannelID
+        self._get_integer = CHANNEL.IOReportSimpleGetIntegerValue
+        self._get_count = CHANNEL.IOReportStateGetCount
+        self._get_residency = CHANNEL.IOReportStateGetResidency
         self._ids = {_ids(channel) for channel in wanted}
         there = [_channel(ref) for ref in _items(subscribed, self._array_key)]
         self.channels = tuple(channel for channel in there if _ids(channel) in self._ids)
@@ -189,40 +197,44 @@ class Subscription:
 
     def _slot(self, ref: int) -> _Slot:
         channel = _channel(ref)
-        states: tuple[str, ...] = ()
+        states: tuple[str, ...] | None = None
+        element = None
         if channel.format == STATE:
-            count = range(self._get_count(ref))
-            states = tuple(text(IOREPORT.IOReportStateGetNameForIndex(ref, index)) or "" for index in count)
-        element = self._element(ref)
-        return _Slot(channel, _ids(channel) in self._ids, states, element[:2] if element else None)
+            count = range(CHANNEL.IOReportStateGetCount(ref))
+            states = tuple(text(CHANNEL.IOReportStateGetNameForIndex(ref, index)) or "" for index in count)
+        else:
+            data = CF.CFDictionaryGetValue(ref, self._elements_key)
+            if data and CF.CFDataGetLength(data) >= _HEADER.size:
+                element, _ = _HEADER.unpack_from(_Header.from_address(CF.CFDataGetBytePtr(data)))
+        return _Slot(channel, _ids(channel) in self._ids, states, element)
 
     def _read(self, refs: Sequence[int]) -> list[Simple | States] | None:
         """None where a channel is not the one that stood in its place before."""
         found: list[Simple | States] = []
-        for ref, slot in zip(refs, self._slots, strict=True):
-            if not slot.wanted:
+        key = self._elements_key
+        get_value, get_bytes, get_integer = self._get_value, self._get_bytes, self._get_integer
+        for ref, (channel, wanted, states, element) in zip(refs, self._slots, strict=True):
+            if not wanted:
                 continue
-            channel = slot.channel
-            element = self._element(ref) if channel.format == SIMPLE else None
-            if not (element[:2] == slot.element if element else self._is(ref, channel)):
-                return None
-            if channel.format == SIMPLE:
-                value = self._get_integer(ref, None)
-                if value != _INVALID:
-                    found.append(Simple(channel, value, element[3] or None if element else None))
-            elif self._get_count(ref) != len(slot.states):
-                return None
+            published = None
+            if element is None:
+                if not self._is(ref, channel):
+                    return None
             else:
-                ticks = [self._get_residency(ref, index) for index in range(len(slot.states))]
-                if _INVALID not in ticks:
-                    found.append(States(channel, tuple(zip(slot.states, ticks, strict=True))))
+                data = get_value(ref, key)
+                # No shorter than when the slot was made: the number of a channel's elements is its driver's choice.
+                there, published = _HEADER.unpack_from(_Header.from_address(get_bytes(data))) if data else (None, None)
+                if there != element:
+                    return None
+            if states is None:
+                value = get_integer(ref, None)
+                if value != _INVALID:
+                    found.append(Simple._make((channel, value, published or None)))
+            elif self._get_count(ref) != len(states):
+                return None
+            elif _INVALID not in (ticks := [self._get_residency(ref, index) for index in range(len(states))]):
+                found.append(States(channel, tuple(zip(states, ticks, strict=True))))
         return found
-
-    def _element(self, ref: int) -> tuple[int, ...] | None:
-        data = self._get_value(ref, self._elements_key)
-        if not data or self._get_length(data) < _HEADER.size:
-            return None
-        return _HEADER.unpack(ctypes.string_at(self._get_bytes(data), _HEADER.size))
 
     def _is(self, ref: int, channel: Channel) -> bool:
         return bool(self._get_channel_id(ref) == channel.channel_id and self._get_driver_id(ref) == channel.driver_id)
@@ -231,10 +243,7 @@ class Subscription:
 def _items(dictionary: int, key: int) -> list[int]:
     """The channels in a dictionary, borrowed from it."""
     array = CF.CFDictionaryGetValue(dictionary, key)
-    if not array:
-        return []
-    get = CF.CFArrayGetValueAtIndex
-    return [get(array, index) for index in range(CF.CFArrayGetCount(array))]
+    return items(array) if array else []
 
 
 def _ids(channel: Channel) -> tuple[int, int]:
@@ -243,11 +252,11 @@ def _ids(channel: Channel) -> tuple[int, int]:
 
 def _channel(ref: int) -> Channel:
     return Channel(
-        text(IOREPORT.IOReportChannelGetGroup(ref)) or "",
-        text(IOREPORT.IOReportChannelGetSubGroup(ref)) or "",
-        text(IOREPORT.IOReportChannelGetChannelName(ref)) or "",
-        (text(IOREPORT.IOReportChannelGetUnitLabel(ref)) or "").strip(),
-        IOREPORT.IOReportChannelGetDriverID(ref),
-        IOREPORT.IOReportChannelGetChannelID(ref),
-        IOREPORT.IOReportChannelGetFormat(ref),
+        text(CHANNEL.IOReportChannelGetGroup(ref)) or "",
+        text(CHANNEL.IOReportChannelGetSubGroup(ref)) or "",
+        text(CHANNEL.IOReportChannelGetChannelName(ref)) or "",
+        (text(CHANNEL.IOReportChannelGetUnitLabel(ref)) or "").strip(),
+        CHANNEL.IOReportChannelGetDriverID(ref),
+        CHANNEL.IOReportChannelGetChannelID(ref),
+        CHANNEL.IOReportChannelGetFormat(ref),
     )

@@ -35,15 +35,7 @@ Signature = tuple[Any, list[Any]]
 
 def load(name: str) -> ctypes.CDLL:
     """The library of that name in PATHS; `NotAvailable` where this system has none."""
-    try:
-        return _load(PATHS[name])
-    except OSError:
-        raise NotAvailable(f"{_CALLED[name]} is not on this system") from None
-
-
-@cache
-def _load(path: str) -> ctypes.CDLL:
-    return ctypes.CDLL(path, use_errno=True)
+    return _load(name, quick=False)
 
 
 def address(name: str, symbol: str) -> int:
@@ -55,11 +47,16 @@ def address(name: str, symbol: str) -> int:
 
 
 class Functions:
-    """Those of a library that a table names, as attributes; `NotAvailable` where one is not on this system."""
+    """Those of a library that a table names, as attributes; `NotAvailable` where one is not on this system.
 
-    def __init__(self, library: str, table: Mapping[str, Signature]) -> None:
+    Quick ones are called without letting other threads run meanwhile: they return sooner than that takes, and it would
+    be thousands of chances a read to wait for another thread.
+    """
+
+    def __init__(self, library: str, table: Mapping[str, Signature], *, quick: bool = False) -> None:
         self._library = library
         self._table = table
+        self._quick = quick
         self._bound: dict[tuple[str, str], Any] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -71,8 +68,21 @@ class Functions:
             raise AttributeError(name)
         try:
             # By index, not by attribute: a function object of our own, whose types no other table sets.
-            function = load(self._library)[name]
+            function = _load(self._library, self._quick)[name]
         except AttributeError:
             raise NotAvailable(f"{_CALLED[self._library]} has no {name} on this system") from None
         function.restype, function.argtypes = self._table[name]
         return function
+
+
+def _load(name: str, quick: bool) -> ctypes.CDLL:
+    try:
+        # errno is kept for the only library that tells with it, as that costs each call.
+        return _opened(PATHS[name], quick, name == "system")
+    except OSError:
+        raise NotAvailable(f"{_CALLED[name]} is not on this system") from None
+
+
+@cache
+def _opened(path: str, quick: bool, use_errno: bool) -> ctypes.CDLL:
+    return (ctypes.PyDLL if quick else ctypes.CDLL)(path, use_errno=use_errno)
