@@ -110,10 +110,14 @@ def test_a_slot_without_a_battery_says_only_where_the_power_comes_from(fake):
     assert seen.values.keys() == {c.POWER_SOURCE}
 
 
-def test_a_mac_without_a_battery_has_none(fake):
-    fake.show(Machine())
+@pytest.mark.parametrize(
+    "machine",
+    [Machine(), driver(BatteryInstalled=False, ExternalConnected=None)],
+    ids=["no driver", "a driver of nothing"],
+)
+def test_a_mac_without_a_battery_has_none(fake, machine):
     with pytest.raises(NotAvailable, match="no battery"):
-        list(AppleBattery().read())
+        sample(fake, machine)
 
 
 def test_a_real_battery_that_charges(fake):

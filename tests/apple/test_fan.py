@@ -50,6 +50,19 @@ def test_a_fan_whose_speed_cannot_be_read_has_no_series(fake):
     assert [dict(labels) for labels in seen.values[FAN_SPEED]] == [{"fan": "fan1"}]
 
 
+def test_fans_of_which_none_can_be_read_are_not_available(fake):
+    with pytest.raises(NotAvailable, match="can be read"):
+        sample(fake, fans(1, F0Mx=5777))
+
+
+def test_a_count_that_cannot_be_read_for_a_moment_costs_nothing(fake):
+    fake.show(Machine(smc=fans(1, F0Ac=2000)))
+    with closing(AppleFan()) as fan:
+        list(fan.read())
+        fake.show(Machine(smc={"F0Ac": flt(2100)}))
+        assert Snapshot.of(0, fan.read()).get(FAN_SPEED(0, fan="fan0")) == 2100
+
+
 def test_without_the_controller_fans_are_not_available(fake):
     with pytest.raises(NotAvailable, match="SMC"):
         sample(fake, None)

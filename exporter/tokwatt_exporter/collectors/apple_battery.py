@@ -29,11 +29,12 @@ class AppleBattery(Collector):
 
     def read(self) -> Iterator[Reading]:
         """The values now. `NotAvailable` on a Mac that has no battery."""
+        readings: list[Reading] = []
         for driver in iokit.services(DRIVER):
-            yield from _battery(driver)
-            yield from _supply(driver)
-            return
-        raise NotAvailable("no battery")
+            readings += [*_battery(driver), *_supply(driver)]
+        if not readings:
+            raise NotAvailable("no battery")
+        yield from readings
 
 
 def external_connected() -> bool | None:

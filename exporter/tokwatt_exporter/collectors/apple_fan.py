@@ -18,17 +18,19 @@ class AppleFan(Collector):
 
     def __init__(self) -> None:
         self._smc: Smc | None = None
+        self._fans = 0
 
     def read(self) -> Iterator[Reading]:
         """rpm now. `NotAvailable` on a Mac without fans."""
         self._smc = self._smc or Smc.open()
-        fans = self._smc.read("FNum")
-        if not fans:
+        self._fans = self._fans or int(self._smc.read("FNum") or 0)
+        if not self._fans:
             raise NotAvailable("no fan")
-        for number in range(int(fans)):
-            speed = self._smc.read(f"F{number}Ac")
-            if speed is None or speed < 0:
-                continue
+        speeds = {number: self._smc.read(f"F{number}Ac") for number in range(self._fans)}
+        turning = {number: speed for number, speed in speeds.items() if speed is not None and speed >= 0}
+        if not turning:
+            raise NotAvailable("no fan whose speed can be read")
+        for number, speed in turning.items():
             yield FAN_SPEED(speed, fan=f"fan{number}")
             highest = self._smc.read(f"F{number}Mx")
             if highest:
