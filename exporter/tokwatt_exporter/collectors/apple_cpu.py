@@ -22,7 +22,6 @@ from tokwatt_exporter.collectors.apple_dvfs import cpu_clocks
 from tokwatt_exporter.collectors.apple_states import Spans
 from tokwatt_exporter.collectors.base import Collector
 from tokwatt_exporter.collectors.delta import Monotone
-from tokwatt_exporter.errors import NotAvailable
 from tokwatt_exporter.snapshot import Reading
 
 _GROUP, _SUBGROUP = "CPU Stats", "CPU Core Performance States"
@@ -45,10 +44,8 @@ class AppleCpu(Collector):
         self._clocks: _CoreClocks | None = None
 
     def read(self) -> Iterator[Reading]:
-        """Seconds, cores, and hertz over the last interval. `NotAvailable` where the kernel counts no CPU."""
+        """Seconds, cores, and hertz over the last interval; OSError where the kernel does not answer."""
         ticks = mach.processor_ticks()
-        if not ticks:
-            raise NotAvailable("the kernel counts no CPU")
         if self._clusters.of_cpu.keys() != set(range(len(ticks))):
             self._clusters = clusters(len(ticks))
         seconds: dict[str, float] = defaultdict(float)
