@@ -1,8 +1,9 @@
-"""Write docs/metrics.md and docs/configuration.md from the code; `--check` only says whether they are what it says."""
+"""Write the documents that the code tells, whole or between marks; `--check` only says whether they are what it says."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import sys
@@ -11,14 +12,19 @@ from pathlib import Path
 
 from tokwatt_exporter import catalogue, config
 from tokwatt_exporter.catalogue import Family
-from tokwatt_exporter.collectors.registry import REGISTRY
+from tokwatt_exporter.collectors.registry import REGISTRY, Entry
 from tokwatt_exporter.engines.registry import ADAPTERS, KINDS
 
 HERE = Path(__file__).parent
+PAGES = "collectors"
 PACKAGE = Path(catalogue.__file__).parent
 SYSTEMS = {"linux": "Linux", "darwin": "macOS"}
 #: Collectors whose parts are found by name when they run, so that their imports do not lead to them.
-LOADED_BY_NAME = {"engines": [f"engines.{path.partition(':')[0]}" for path in ADAPTERS.values()]}
+LOADED_BY_NAME = {"engines": [f"engines.{path}" for path in ADAPTERS.values()]}
+#: What of the exporter has metrics of its own; others look at metrics, too.
+OWN_PARTS = ("sampler", "selfmetrics", "sinks", "store", "web")
+#: What stands between a mark and its end is written by this program, the rest of a page by people.
+MARK, END = "<!-- {}: written by docs/generate.py -->\n", "<!-- end -->\n"
 
 METRICS = """\
 # Metrics
@@ -116,6 +122,48 @@ def configuration() -> str:
     ])  # fmt: skip
 
 
+def index(text: str) -> str:
+    """The page of all collectors: its table has what each says itself of what it needs."""
+    rows = [
+        (f"[{e.name}]({e.name}.md)", e.summary, *("yes" if system in e.classes else "" for system in SYSTEMS),
+         "on" if e.enabled else "off", _needs(e)) for e in REGISTRY
+    ]  # fmt: skip
+    header = ("Collector", "Reads", *SYSTEMS.values(), "Default", "Needs")
+    return _between(text, "collectors", _table(header, rows))
+
+
+def page(entry: Entry, text: str) -> str:
+    """The page of a collector: what it is, and its metrics."""
+    switch, other = f"`--collector.{entry.name}`", f"`--no-collector.{entry.name}`"
+    facts = f"Reads {entry.summary}, on {' and '.join(SYSTEMS[s] for s in entry.classes)}. "
+    facts += f"On by default, {other} turns it off." if entry.enabled else f"Off by default, {switch} turns it on."
+    if entry.replaces:
+        facts += f" It runs in place of {' and '.join(f'[{other}]({other}.md)' for other in entry.replaces)}."
+    found = {f: where for f, where in emitted(entry).items() if f is not catalogue.COLLECTOR_PROBLEM}
+    header: tuple[str, ...] = ("Metric", "Kind", "Unit", "Labels", "What it says")
+    rows: list[tuple[str, ...]] = [
+        (f"`{f.name}`", f.kind, f"`{f.unit}`" if f.unit else "", _code(f.labels), f.help) for f in found
+    ]
+    if any(len(where) < len(entry.classes) for where in found.values()):
+        header = (*header, "Where")
+        rows = [(*row, ", ".join(where)) for row, where in zip(rows, found.values(), strict=True)]
+    return _between(_between(text, "facts", f"{facts}\n"), "metrics", _table(header, rows))
+
+
+def _needs(entry: Entry) -> str:
+    found = re.search(r"^\*\*Needs:\*\* (.+?)\.$", (HERE / PAGES / f"{entry.name}.md").read_text(), re.M)
+    assert found, f"{PAGES}/{entry.name}.md does not say in a line what it needs"
+    return found[1]
+
+
+def _between(text: str, what: str, written: str) -> str:
+    mark = MARK.format(what)
+    assert text.count(mark) == 1, f"not one mark of the {what}"
+    before, _, rest = text.partition(mark)
+    assert END in rest, f"no end of the {what}"
+    return f"{before}{mark}{written}{END}{rest.partition(END)[2]}"
+
+
 def sections() -> Iterator[tuple[str, list[Family]]]:
     """Title and families, as the comments of the catalogue divide it."""
     title = ""
@@ -132,43 +180,64 @@ def sections() -> Iterator[tuple[str, list[Family]]]:
 
 
 def emitters() -> dict[Family, list[str]]:
-    """Which collectors give a metric, as far as the constants that their modules use tell it."""
+    """Which collectors give a metric, as far as the constants that their code uses tell it."""
     found: dict[Family, list[str]] = {}
     for entry in REGISTRY:
-        systems: dict[Family, list[str]] = {}
-        for system, path in entry.classes.items():
-            for family in _used([path.partition(":")[0], *LOADED_BY_NAME.get(entry.name, [])]):
-                systems.setdefault(family, []).append(system)
-        for family, where in systems.items():
-            only = "" if len(where) == len(entry.classes) else f" ({', '.join(SYSTEMS[s] for s in where)})"
+        for family, where in emitted(entry).items():
+            only = "" if len(where) == len(entry.classes) else f" ({', '.join(where)})"
             found.setdefault(family, []).append(f"{entry.name}{only}")
-    own = [path.relative_to(PACKAGE).with_suffix("") for path in PACKAGE.rglob("*.py") if path.stem != "catalogue"]
-    for family in _used(".".join(path.parts) for path in own if path.parts[0] not in ("collectors", "engines")):
+    own = [path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py")]
+    for family in _used(".".join(parts) for parts in own if parts[0] in OWN_PARTS):
         found.setdefault(family, []).append("exporter")
     return found
 
 
-def _used(modules: Iterable[str]) -> set[Family]:
-    """The families whose constants these modules name, or those that they import from."""
-    names: set[str] = set()
+def emitted(entry: Entry) -> dict[Family, list[str]]:
+    """The metrics of a collector, in the catalogue's order, and the systems on which it gives them."""
+    on = {SYSTEMS[s]: _used([path, *LOADED_BY_NAME.get(entry.name, [])]) for s, path in entry.classes.items()}
+    given = {family: [system for system in on if family in on[system]] for family in catalogue.CATALOGUE.values()}
+    return {family: systems for family, systems in given.items() if systems}
+
+
+def _used(places: Iterable[str]) -> set[Family]:
+    """The families that are named in these places (`module:name`, or all of `module`) and in what these use."""
+    families: set[Family] = set()
     seen: set[str] = set()
-    todo = list(modules)
+    todo = list(places)
     while todo:
-        module = todo.pop()
-        path = PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
-        if module in seen or not path.exists():
+        place = todo.pop()
+        module, _, name = place.partition(":")
+        if place in seen or not PACKAGE.joinpath(*module.split(".")).with_suffix(".py").exists():
             continue
-        seen.add(module)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Name):
-                names.add(node.id)
-            elif isinstance(node, ast.Attribute):
-                names.add(node.attr)
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                _, _, imported = node.module.partition("tokwatt_exporter.")
-                if imported.startswith(("collectors.", "engines.")):
-                    todo.append(imported)
-    return {value for name, value in vars(catalogue).items() if name in names and isinstance(value, Family)}
+        seen.add(place)
+        names, definitions, imported = _module(module)
+        used = definitions.get(name, set()) if name else names
+        families |= {value for n in used if isinstance(value := vars(catalogue).get(n), Family)}
+        todo += [f"{module}:{n}" for n in used if n in definitions] + [imported[n] for n in used if n in imported]
+    return families
+
+
+@functools.cache
+def _module(module: str) -> tuple[set[str], dict[str, set[str]], dict[str, str]]:
+    """The names that a module uses, those that each of its definitions uses, and the places it imports from."""
+    definitions: dict[str, set[str]] = {}
+    imported: dict[str, str] = {}
+    tree = ast.parse(PACKAGE.joinpath(*module.split(".")).with_suffix(".py").read_text())
+    for node in tree.body:
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        for name in [getattr(node, "name", ""), *(getattr(target, "id", "") for target in targets)]:
+            if name:
+                definitions.setdefault(name, set()).update(_names(node))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{PACKAGE.name}."):
+            place = node.module.partition(".")[2]
+            if place.startswith(("collectors.", "engines.")):
+                imported |= {alias.asname or alias.name: f"{place}:{alias.name}" for alias in node.names}
+    return _names(tree), definitions, imported
+
+
+def _names(tree: ast.AST) -> set[str]:
+    nodes = list(ast.walk(tree))
+    return {n.id for n in nodes if isinstance(n, ast.Name)} | {n.attr for n in nodes if isinstance(n, ast.Attribute)}
 
 
 def _default(value: object) -> str:
@@ -188,17 +257,30 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-DOCUMENTS: dict[str, Callable[[], str]] = {"metrics.md": metrics, "configuration.md": configuration}
+#: Each by what it is made from, and how: those that people write a part of are made from what they wrote.
+DOCUMENTS: dict[str, Callable[[str], str]] = {
+    "metrics.md": lambda _: metrics(),
+    "configuration.md": lambda _: configuration(),
+    f"{PAGES}/README.md": index,
+    **{f"{PAGES}/{entry.name}.md": functools.partial(page, entry) for entry in REGISTRY},
+}
 
 
-def main(arguments: list[str], folder: Path = HERE) -> int:
+def main(arguments: list[str]) -> int:
     """Write the documents, or with `--check` compare them: 1 when one is not what the code says."""
     stale = 0
-    for name, text in ((name, make()) for name, make in DOCUMENTS.items()):
-        path = folder / name
+    for name, make in DOCUMENTS.items():
+        path = HERE / name
+        old = path.read_text() if path.exists() else ""
+        try:
+            text = make(old)
+        except (AssertionError, FileNotFoundError) as error:
+            stale = 1
+            print(f"docs/{name}: {error}", file=sys.stderr)
+            continue
         if "--check" not in arguments:
             path.write_text(text)
-        elif (old := path.read_text() if path.exists() else "") != text:
+        elif old != text:
             stale = 1
             number = next((n for n, (a, b) in enumerate(zip(old.splitlines(), text.splitlines(), strict=False), 1)
                            if a != b), min(old.count("\n"), text.count("\n")) + 1)  # fmt: skip

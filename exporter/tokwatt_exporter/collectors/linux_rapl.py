@@ -23,7 +23,7 @@ _DEVICES = {"core": "cpu", "uncore": "uncore", "dram": "dram"}
 
 _FORBIDDEN = (
     "energy_uj is readable by root only (CVE-2020-8694): let the exporter's group read it with a udev rule, "
-    "see docs/collectors.md"
+    "see docs/collectors/rapl.md"
 )
 
 
