@@ -152,7 +152,7 @@ def test_a_metric_is_spelled_in_the_catalogue_only(path):
 
 @pytest.mark.parametrize(
     "path",
-    [p for pattern in ("*.md", "docs/*.md", "grafana/**/*.md", "deploy/**/*.*") for p in sorted(ROOT.glob(pattern))],
+    [p for pattern in ("*.md", "docs/**/*.md", "grafana/**/*.md", "deploy/**/*.*") for p in sorted(ROOT.glob(pattern))],
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_a_metric_that_is_named_in_a_document_exists(path):

@@ -139,7 +139,7 @@ def test_counters_that_root_alone_may_read_are_not_available_and_say_what_to_do(
         return real(path, *args, **kwargs)
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    with pytest.raises(NotAvailable, match=r"udev rule.*docs/collectors\.md"):
+    with pytest.raises(NotAvailable, match=r"udev rule.*docs/collectors/rapl\.md"):
         sample(rapl)
 
 
