@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
-from . import daemon, flush, scrape, startup
+from . import apple, daemon, flush, scrape, startup
 from .report import Row, show
 
 QUICK_MINUTES = 1.0
@@ -22,6 +22,7 @@ def parts(minutes: float) -> dict[str, tuple[str, Callable[[], Iterable[Row]]]]:
         "scrape": ("Scrapes, new connection each, the servers in turns", scrape.rows),
         "flush": ("Flush into DuckDB", flush.rows),
         "imports": ("Where memory goes, import by import", startup.import_rows),
+        "apple": ("The sources of a Mac, against the library that stands for it", apple.rows),
         "idle": ("The daemon at 5 s", lambda: daemon.idle_rows(60 * min(minutes, 2) + 5)),
         "memory": ("The daemon at 1 s", lambda: daemon.busy_rows(60 * minutes)),
     }

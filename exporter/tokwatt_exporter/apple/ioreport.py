@@ -18,7 +18,7 @@ _INVALID = -(2**63)
 _ARRAY = "IOReportChannels"
 #: An element begins with provider and channel, then, behind its type, the mach ticks at which it was published.
 _ELEMENTS, _HEADER = "RawElements", struct.Struct("<16s8xQ")
-_Header = ctypes.c_char * _HEADER.size
+_unpack, _header_at = _HEADER.unpack_from, (ctypes.c_char * _HEADER.size).from_address
 #: Type of a synthetic channel: simple, made of one element, in all its categories.
 _SYNTHETIC = SIMPLE | 2 << 16 | 1 << 32
 
@@ -205,13 +205,13 @@ class Subscription:
         else:
             data = CF.CFDictionaryGetValue(ref, self._elements_key)
             if data and CF.CFDataGetLength(data) >= _HEADER.size:
-                element, _ = _HEADER.unpack_from(_Header.from_address(CF.CFDataGetBytePtr(data)))
+                element, _ = _unpack(_header_at(CF.CFDataGetBytePtr(data)))
         return _Slot(channel, _ids(channel) in self._ids, states, element)
 
     def _read(self, refs: Sequence[int]) -> list[Simple | States] | None:
         """None where a channel is not the one that stood in its place before."""
         found: list[Simple | States] = []
-        key = self._elements_key
+        add, simple, key = found.append, Simple._make, self._elements_key
         get_value, get_bytes, get_integer = self._get_value, self._get_bytes, self._get_integer
         for ref, (channel, wanted, states, element) in zip(refs, self._slots, strict=True):
             if not wanted:
@@ -223,17 +223,17 @@ class Subscription:
             else:
                 data = get_value(ref, key)
                 # No shorter than when the slot was made: the number of a channel's elements is its driver's choice.
-                there, published = _HEADER.unpack_from(_Header.from_address(get_bytes(data))) if data else (None, None)
+                there, published = _unpack(_header_at(get_bytes(data))) if data else (None, None)
                 if there != element:
                     return None
             if states is None:
                 value = get_integer(ref, None)
                 if value != _INVALID:
-                    found.append(Simple._make((channel, value, published or None)))
+                    add(simple((channel, value, published or None)))
             elif self._get_count(ref) != len(states):
                 return None
             elif _INVALID not in (ticks := [self._get_residency(ref, index) for index in range(len(states))]):
-                found.append(States(channel, tuple(zip(states, ticks, strict=True))))
+                add(States(channel, tuple(zip(states, ticks, strict=True))))
         return found
 
     def _is(self, ref: int, channel: Channel) -> bool:
