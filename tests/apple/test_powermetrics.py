@@ -2,6 +2,8 @@
 
 import os
 import shlex
+import subprocess
+import sys
 from itertools import pairwise
 
 import psutil
@@ -468,6 +470,17 @@ def test_closing_ends_the_child_and_leaves_nothing_behind(program, before, monke
     assert not psutil.pid_exists(pid)
     assert not thread.is_alive()
     assert process.num_fds() == open_before
+
+
+def test_an_exporter_that_ends_without_closing_leaves_no_child_behind(program):
+    code = "import sys; from tokwatt_exporter.collectors.apple_powermetrics import ApplePowermetrics as A\n"
+    code += "collector = A(sys.argv[1:2], user=lambda: 0); list(collector.read()); input()"
+    run = subprocess.Popen([sys.executable, "-c", code, program.path], stdin=subprocess.PIPE)
+    wait_for(lambda: program.starts, 20)
+    assert psutil.pid_exists(program.pid)
+    run.communicate(b"\n", timeout=20)
+    assert run.returncode == 0
+    assert not psutil.pid_exists(program.pid)
 
 
 def test_dying_children_leave_neither_zombies_nor_descriptors(program):

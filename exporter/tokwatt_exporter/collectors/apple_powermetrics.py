@@ -5,6 +5,7 @@ It is one child that runs for hours and is read by a thread of its own; a sample
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -95,6 +96,7 @@ class ApplePowermetrics(Collector):
     def close(self) -> None:
         """End the child."""
         child, self._child = self._child, None
+        atexit.unregister(self.close)
         if child:
             child.close()
 
@@ -112,11 +114,14 @@ class ApplePowermetrics(Collector):
             except FileNotFoundError:
                 raise NotAvailable(_NO_PROGRAM) from None
             self._started = now
+            # An exporter that ends does not wait for its collectors.
+            atexit.register(self.close)
 
     def _bury(self, now: float) -> None:
         assert self._child
         words = self._child.close()
         self._child = None
+        atexit.unregister(self.close)
         self._wait = _FIRST_WAIT if now - self._started >= _LONGEST_WAIT else self._wait
         self._restart_at = now + self._wait
         self._wait = min(2 * self._wait, _LONGEST_WAIT)
