@@ -121,9 +121,11 @@ Object *legend_of(const Object *entry, size_t index) { return get(entry, "Legend
 
 Object *checked_channel(const void *reference) {
     Object *entry = checked(reference, DICTIONARY), *legend = get_as(entry, "LegendChannel", ARRAY);
-    bool numbered = legend && legend->count == 3 && legend->items[0]->type == NUMBER && legend->items[1]->type == NUMBER;
-    bool named = get_as(entry, "IOReportGroupName", STRING) && get_as(entry, "DriverID", NUMBER);
-    if (!numbered || !named || legend->items[2]->type != STRING) die("not the dictionary of a channel");
+    bool described = get_as(entry, "IOReportGroupName", STRING) && get_as(entry, "DriverID", NUMBER);
+    static const Type types[] = {NUMBER, NUMBER, STRING};
+    bool whole = described && legend && legend->count == 3;
+    for (size_t i = 0; whole && i < 3; i++) whole = legend->items[i]->type == types[i];
+    if (!whole) die("not the dictionary of a channel");
     return entry;
 }
 

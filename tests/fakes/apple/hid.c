@@ -60,8 +60,9 @@ const void *IOHIDServiceClientCopyEvent(const void *reference, int64_t type, int
     CALL;
     Object *service = checked(reference, HID_SERVICE), *sensors = part("hid");
     if (options || timestamp) die("options and timestamp are 0");
-    if (type != TEMPERATURE || service->integer < 0 || !sensors || (size_t)service->integer >= sensors->count) return NULL;
-    Object *sensor = sensors->items[service->integer];
+    size_t index = (size_t)service->integer;
+    if (type != TEMPERATURE || !sensors || index >= sensors->count) return NULL;
+    Object *sensor = sensors->items[index];
     if (!equal(sensor->items[0], service->about) || sensor->count < 2) return NULL;
     Object *event = make(HID_EVENT);
     event->real = sensor->items[1]->real;

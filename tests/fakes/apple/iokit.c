@@ -103,7 +103,8 @@ const void *IORegistryEntryCreateCFProperty(uint32_t number, const void *key, co
     return value ? own(copy_of(value)) : NULL;
 }
 
-uint32_t IORegistryEntryCreateCFProperties(uint32_t number, void **properties, const void *allocator, uint32_t options) {
+uint32_t IORegistryEntryCreateCFProperties(uint32_t number, void **properties, const void *allocator,
+                                           uint32_t options) {
     CALL;
     if (allocator || options) die("another allocator or options than none");
     if (!properties) die("NULL for the properties");

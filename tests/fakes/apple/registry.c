@@ -104,7 +104,8 @@ Object *node_at(const char *path) {
         for (size_t i = 0; i < level->count && !found; i++) {
             Object *node = level->items[i], *name = get(node, "name"), *plane = get(node, "plane");
             bool named = name->count == length && !memcmp(name->bytes, rest, length);
-            if (named && plane->count == (size_t)(colon - path) && !memcmp(plane->bytes, path, plane->count)) found = node;
+            bool in_plane = plane->count == (size_t)(colon - path) && !memcmp(plane->bytes, path, plane->count);
+            if (named && in_plane) found = node;
         }
         if (!found) return NULL;
         level = get(found, "children");

@@ -28,7 +28,8 @@ int sysctlbyname(const char *name, void *buffer, size_t *size, const void *repla
     return answer(get_as(part("sysctls"), name, DATA), buffer, size, replacement, replacement_size);
 }
 
-int sysctl(const int *name, unsigned count, void *buffer, size_t *size, const void *replacement, size_t replacement_size) {
+int sysctl(const int *name, unsigned count, void *buffer, size_t *size, const void *replacement,
+           size_t replacement_size) {
     CALL;
     if (!name || count < 1 || count > 12) die("%u numbers", count);
     char text[12 * 12];

@@ -1,7 +1,6 @@
 /* Strings, numbers, data, arrays and dictionaries, and how a Mac comes over from Python. */
 #include "fake.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static void reserve(Object *object, size_t size) {
@@ -94,7 +93,8 @@ int64_t get_integer(const Object *dictionary, const char *key) {
 }
 
 bool is_text(const Object *object, const char *text) {
-    return object && object->type == STRING && object->count == strlen(text) && !memcmp(object->bytes, text, object->count);
+    if (!object || object->type != STRING) return false;
+    return object->count == strlen(text) && !memcmp(object->bytes, text, object->count);
 }
 
 const char *text_of(const Object *string) { return (const char *)string->bytes; }
@@ -133,8 +133,9 @@ long utf16_units(const uint8_t *bytes, size_t count) {
     long units = 0;
     for (size_t i = 0; i < count;) {
         uint8_t first = bytes[i];
-        size_t length = first < 0x80 ? 1 : first < 0xC2 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : first < 0xF5 ? 4 : 0;
-        if (!length || i + length > count) return -1;
+        size_t length = first < 0x80 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+        if ((first >= 0x80 && first < 0xC2) || first > 0xF4) return -1;
+        if (i + length > count) return -1;
         for (size_t k = 1; k < length; k++) {
             if ((bytes[i + k] & 0xC0) != 0x80) return -1;
         }
