@@ -37,6 +37,7 @@ class Time:
         self.now += seconds
 
 
+@functools.cache
 def be_a_mac() -> tuple[Fake, Time]:
     """For the rest of this process's life: the fake, which has no machine to show yet, and the clock."""
     fake, time = Fake(), Time()
