@@ -101,8 +101,9 @@ class AppleClpc(Collector):
         now = self._clock.awake()
         seconds, self._last = now - self._last if self._last is not None else 0.0, now
         busy = self._activity.busy()
+        stood = self._cpu.frozen
         self._cpu.look(joules["cpu"], seconds, busy)
-        if self._cpu.frozen:
+        if stood:
             # What a counter that stood jumps by was drawn at a time that nobody knows.
             self._joules.rebase()
         steps = {device: self._joules.add(device, value) for device, value in joules.items()}
