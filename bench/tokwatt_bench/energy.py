@@ -12,11 +12,11 @@ from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.snapshot import Reading
 
 #: The collectors with counters of energy.
-COLLECTORS = ("rapl", "nvidia", "amdgpu")
+COLLECTORS = ("rapl", "nvidia", "amdgpu", "energy", "system_power")
 #: A counter that moved less often than this in a run tells more about when it moves than about the run.
 FEWEST_UPDATES = 5
-#: Cards of their own; a GPU that is part of a chip is in the energy of its package.
-_CARD = re.compile(r"gpu\d+")
+#: Graphics cards, and the GPU of a chip, which is in the energy of its package.
+_GPU = re.compile(r"gpu\d+")
 
 
 class Observation(NamedTuple):
@@ -37,25 +37,28 @@ class Use(NamedTuple):
     counters: tuple[str, ...]
 
 
-def counters(readings: Iterable[Reading]) -> dict[str, float]:
+def counters(sources: Iterable[Sequence[Reading]]) -> dict[str, float]:
     """The joules that may be added up without counting any twice: of the machine, else of the processor's package and
-    the graphics cards, else of all devices.
+    the graphics cards, else of all devices. `sources` are the readings of each collector: who counts a package counts
+    the parts of it, and a GPU among them is no card.
     """
     system: dict[str, float] = {}
     package: dict[str, float] = {}
     devices: dict[str, float] = {}
-    for family, labels, value in readings:
-        if family == c.SYSTEM_ENERGY:
-            system["system"] = value
-        elif family == c.PACKAGE_ENERGY:
-            package["package"] = value
-        elif family == c.ENERGY:
-            devices[dict(labels)["device"]] = value
+    cards: dict[str, float] = {}
+    for readings in sources:
+        known = {family: value for family, _, value in readings}
+        parts = {dict(labels)["device"]: value for family, labels, value in readings if family == c.ENERGY}
+        devices |= parts
+        if c.SYSTEM_ENERGY in known:
+            system["system"] = known[c.SYSTEM_ENERGY]
+        if c.PACKAGE_ENERGY in known:
+            package["package"] = known[c.PACKAGE_ENERGY]
+        else:
+            cards |= {device: value for device, value in parts.items() if _GPU.fullmatch(device)}
     if system:
         return system
-    if package:
-        return package | {device: value for device, value in devices.items() if _CARD.fullmatch(device)}
-    return devices
+    return package | cards if package else devices
 
 
 def between(before: Observation | None, after: Observation | None) -> Use | None:

@@ -102,16 +102,16 @@ class Meter:
 
     def look(self) -> None:
         """Read everything once."""
-        readings: list[Reading] = []
+        sources: list[list[Reading]] = []
         for collector in self._collectors:
             try:
-                readings += list(collector.read())
+                sources.append(list(collector.read()))
                 self._problems.pop(collector.name, None)
             except NotAvailable as error:
                 self._problems[collector.name] = str(error)
             except Exception as error:  # noqa: BLE001 - a driver may raise anything; it costs its own counters only
                 self._problems[collector.name] = f"{type(error).__name__}: {error}"
-        joules = counters(readings)
+        joules = counters(sources)
         for name, value in joules.items():
             self._updates[name] += int(name in self._last and value != self._last[name])
         self._last = joules

@@ -25,19 +25,29 @@ def requests(*tokens):
     return [Request(index, "measured", 0, generated_tokens=count) for index, count in enumerate(tokens)]
 
 
-DEVICES = [ENERGY(1, device="cpu"), ENERGY(2, device="dram"), ENERGY(4, device="gpu0"), ENERGY(8, device="gpu")]
+PARTS = [ENERGY(1, device="cpu"), ENERGY(2, device="dram"), ENERGY(8, device="gpu")]
+CARD = [ENERGY(4, device="gpu0")]
 
 
 def test_the_whole_machine_contains_all_else():
-    assert counters([SYSTEM_ENERGY(100), PACKAGE_ENERGY(50), *DEVICES]) == {"system": 100}
+    assert counters([[SYSTEM_ENERGY(100)], [PACKAGE_ENERGY(50), *PARTS], CARD]) == {"system": 100}
+    assert counters([[PACKAGE_ENERGY(50), SYSTEM_ENERGY(100), *PARTS]]) == {"system": 100}
 
 
 def test_a_package_contains_its_cores_and_its_own_gpu_but_no_card():
-    assert counters([PACKAGE_ENERGY(50), *DEVICES]) == {"package": 50, "gpu0": 4}
+    assert counters([[PACKAGE_ENERGY(50), *PARTS], CARD]) == {"package": 50, "gpu0": 4}
+
+
+def test_the_package_of_an_apple_chip_contains_its_gpu():
+    assert counters([[PACKAGE_ENERGY(50), ENERGY(1, device="cpu"), ENERGY(4, device="gpu0")]]) == {"package": 50}
 
 
 def test_devices_are_added_up_where_nothing_contains_them():
-    assert counters(DEVICES) == {"cpu": 1, "dram": 2, "gpu0": 4, "gpu": 8}
+    assert counters([PARTS, CARD]) == {"cpu": 1, "dram": 2, "gpu0": 4, "gpu": 8}
+
+
+def test_nothing_is_known_where_nothing_counts():
+    assert counters([[], []]) == {}
 
 
 def test_what_was_used_is_the_difference_of_all_counters():
