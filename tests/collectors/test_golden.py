@@ -1,7 +1,6 @@
 """Every collector on whole machines, against reviewed text; UPDATE_GOLDEN=1 writes it anew."""
 
 import os
-import platform
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,9 +24,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def collectors(machine, arch):
-    system = SimpleNamespace(
-        system=lambda: "Linux", machine=lambda: arch, python_version=lambda: "3.13.1", mac_ver=platform.mac_ver
-    )
+    system = SimpleNamespace(system=lambda: "Linux", machine=lambda: arch, python_version=lambda: "3.13.1")
     return [
         Host(machine.proc, machine.sys, machine.etc, system),
         LinuxCpu(machine.proc, machine.sys, ticks=100),

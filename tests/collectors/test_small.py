@@ -1,8 +1,7 @@
-"""The collectors that need few words: host, power mode, process, psutil's, and the files they all read."""
+"""The collectors that need few words: host, power mode, process, and the files they all read."""
 
 import json
 import os
-from collections import namedtuple
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +17,6 @@ from tokwatt_exporter.collectors.host import Host, installed_revision, os_releas
 from tokwatt_exporter.collectors.linux_files import cpu_list, entries, number, text
 from tokwatt_exporter.collectors.linux_power_mode import LinuxPowerMode
 from tokwatt_exporter.collectors.process import Process
-from tokwatt_exporter.collectors.psutil_cpu import PsutilCpu
-from tokwatt_exporter.collectors.psutil_memory import PsutilMemory
 from tokwatt_exporter.errors import NotAvailable
 from tokwatt_exporter.snapshot import Snapshot
 
@@ -36,12 +33,11 @@ def sample(collector):
 # Host
 
 
-def host(machine, system="Linux", mac_version=""):
+def host(machine):
     answers = SimpleNamespace(
-        system=lambda: system,
+        system=lambda: "Linux",
         machine=lambda: "arm64",
         python_version=lambda: "3.12.1",
-        mac_ver=lambda: (mac_version, ("", "", ""), ""),
     )
     return Host(machine.proc, machine.sys, machine.etc, answers)
 
@@ -63,14 +59,6 @@ def test_host_identity_has_no_serial_number(machine):
 def test_a_form_that_the_maker_left_empty_is_no_model(machine, form):
     machine.write("sys/class/dmi/id", {"product_name": form, "board_name": "B650"})
     assert labels(host(machine), c.HOST_INFO)["machine_model"] == "B650"
-
-
-def test_a_mac_has_the_version_that_it_calls_itself(machine):
-    assert labels(host(machine, "Darwin", "26.1"), c.HOST_INFO) == {
-        "os": "darwin",
-        "os_version": "26.1",
-        "arch": "arm64",
-    }
 
 
 def test_what_is_not_known_of_the_host_is_left_out(machine):
@@ -152,67 +140,6 @@ def test_the_process_counts_its_own_cpu_time_memory_files_and_start():
     assert now.get(c.PROCESS_START_TIME(0)) == pytest.approx(psutil.Process().create_time())
     with Path(os.devnull).open(), Path(os.devnull).open():
         assert sample(collector).get(c.PROCESS_OPEN_FDS(0)) == now.get(c.PROCESS_OPEN_FDS(0)) + 2
-
-
-# psutil's
-
-
-def library(cpu=None, memory=None, swap=None):
-    return SimpleNamespace(
-        cpu_times=lambda: cpu, cpu_count=lambda logical=True: 10 if logical else 8,
-        virtual_memory=lambda: memory, swap_memory=lambda: swap,
-    )  # fmt: skip
-
-
-MacTimes = namedtuple("MacTimes", "user nice system idle")
-MacMemory = namedtuple("MacMemory", "total available percent used free active inactive wired")
-Swap = namedtuple("Swap", "total used free percent sin sout")
-
-
-def test_busy_time_of_a_mac_is_all_but_idle():
-    now = sample(PsutilCpu(library(cpu=MacTimes(100.0, 5.0, 50.0, 9000.0))))
-    assert now.get(c.CPU_BUSY(0, cluster="cpu")) == 155
-    assert now.get(c.CPU_CORES(0, cluster="cpu")) == 10
-    assert now.get(c.DEVICE_INFO(device="cpu", kind="cpu", cores="8")) == 1
-
-
-def test_a_number_of_cores_that_psutil_does_not_know_is_left_out():
-    answers = library(cpu=MacTimes(1.0, 0.0, 0.0, 0.0))
-    answers.cpu_count = lambda logical=True: None
-    now = sample(PsutilCpu(answers))
-    assert c.CPU_CORES not in now.values
-    assert now.get(c.DEVICE_INFO(device="cpu", kind="cpu")) == 1
-
-
-def test_busy_time_from_psutil_is_that_of_proc_stat():
-    times = psutil.cpu_times()
-    idle = times.idle + times.iowait
-    total = sum(times) - times.guest - times.guest_nice
-    assert sample(PsutilCpu()).get(c.CPU_BUSY(0, cluster="cpu")) == pytest.approx(total - idle, abs=2)
-
-
-def test_busy_time_of_a_mac_never_falls():
-    answers = library(cpu=MacTimes(100.0, 0.0, 50.0, 0.0))
-    collector = PsutilCpu(answers)
-    sample(collector)
-    answers.cpu_times = lambda: MacTimes(10.0, 0.0, 50.0, 0.0)
-    assert sample(collector).get(c.CPU_BUSY(0, cluster="cpu")) == 150
-
-
-def test_memory_of_a_mac_is_what_psutil_can_tell_apart():
-    memory = MacMemory(64, 40, 30.0, 20, 5, 10, 10, 7)
-    now = sample(PsutilMemory(library(memory=memory, swap=Swap(8, 3, 5, 37.5, 999, 999))))
-    assert now.get(c.MEMORY_SIZE(0)) == 64
-    assert now.get(c.MEMORY_AVAILABLE(0)) == 40
-    assert now.values[c.MEMORY_USED] == {(("kind", "wired"),): 7}
-    assert now.get(c.SWAP_SIZE(0)) == 8
-    assert now.get(c.SWAP_USED(0)) == 3
-
-
-def test_pages_read_from_files_are_not_passed_off_as_swap_traffic():
-    memory = MacMemory(64, 40, 30.0, 20, 5, 10, 10, 7)
-    now = sample(PsutilMemory(library(memory=memory, swap=Swap(8, 3, 5, 37.5, 999, 999))))
-    assert not now.values.keys() & {c.SWAP_IN, c.SWAP_OUT}
 
 
 # The files

@@ -50,7 +50,7 @@ class Host(Collector):
     def _host(self) -> Reading:
         return HOST_INFO(
             os=self._platform.system().lower(),
-            os_version=os_release(self._etc / "os-release") or self._platform.mac_ver()[0],
+            os_version=os_release(self._etc / "os-release"),
             arch=self._platform.machine(),
             chip=cpu_identity(self._proc).model,
             machine_model=self._machine_model(),
