@@ -8,6 +8,7 @@ import pytest
 from fakes.apple import machines
 from fakes.apple.machine import Node
 from fakes.apple.programs import Programs
+from fakes.apple.recordings import ioreg
 from tokwatt_exporter.capture import capture, programs
 from tokwatt_exporter.capture.mask import Mask, Secrets
 from tokwatt_exporter.collectors import registry
@@ -99,8 +100,9 @@ def plant(recording, prints):
     """Every secret in every place where it can be."""
     board = {"IOPlatformSerialNumber": CANARIES["serial"], "IOPlatformUUID": UUID}
     recording.machine.nodes.append(Node("J313AP", "IOPlatformExpertDevice", board))
+    ioreg.tell_apart(recording.machine.nodes)
     everything = " ".join(CANARIES.values())
-    for node in walk(recording.machine.nodes):
+    for node in ioreg.walk(recording.machine.nodes):
         node.properties |= {
             "IOSSID": everything,
             "Serial": CANARIES["pack"],
@@ -128,12 +130,6 @@ def plant(recording, prints):
         f"en7        1500  192.168.86    {CANARIES['ip']}         1     -          5        1     -          6     -\n"
         f"en7        1500  {CANARIES['ip6']}  {CANARIES['host']}  1     -          5        1     -          6     -\n"
     )
-
-
-def walk(nodes):
-    for node in nodes:
-        yield node
-        yield from walk(node.children)
 
 
 def test_nothing_in_a_recording_says_whose_mac_it_is(record, monkeypatch):
