@@ -90,15 +90,15 @@ def test_a_recording_says_what_is_in_it_and_what_the_mac_did_not_give(record):
 
 UUID = "CA4A97E0-1234-4ABC-9DEF-0123456789AB"
 CANARIES = {
-    "serial": "C02CANARY123", "uuid": UUID, "user": "canaryuser", "full name": "Canary Person", "host": "canary-host",
-    "mac": "ca:4a:97:e0:00:01", "ip": "192.168.86.42", "ip6": "fe80::ca4a:97ff:fee0:1", "ssid": "CanaryWifi",
-    "process": "canaryapp", "pack": "F8Y1CANARYPACK",
+    "serial": "C02CANARY123", "uuid": UUID, "board": "564D6F64-656C-4CA4-8976-000000000001", "user": "canaryuser",
+    "full name": "Canary Person", "host": "canary-host", "mac": "ca:4a:97:e0:00:01", "ip": "192.168.86.42", "ip6": "fe80::ca4a:97ff:fee0:1", "ssid": "CanaryWifi", "process": "canaryapp",
+    "pack": "F8Y1CANARYPACK",
 }  # fmt: skip
 
 
 def plant(recording, prints):
     """Every secret in every place where it can be."""
-    board = {"IOPlatformSerialNumber": CANARIES["serial"], "IOPlatformUUID": UUID}
+    board = {"IOPlatformSerialNumber": CANARIES["serial"], "IOPlatformUUID": CANARIES["board"]}
     recording.machine.nodes.append(Node("J313AP", "IOPlatformExpertDevice", board))
     ioreg.tell_apart(recording.machine.nodes)
     everything = " ".join(CANARIES.values())
