@@ -7,7 +7,7 @@ import pytest
 from fakes.apple.control import Fake
 from fakes.apple.machine import Machine, Node
 from tokwatt_exporter.apple import iokit
-from tokwatt_exporter.apple.corefoundation import Owned, items, made, python, string, text
+from tokwatt_exporter.apple.corefoundation import CF, Owned, items, made, python, string, text
 from tokwatt_exporter.apple.hid import HID
 
 
@@ -74,6 +74,16 @@ def test_text_of_something_else_is_none(fake: Fake) -> None:
 def test_objects_of_other_types_are_none(fake: Fake) -> None:
     with Owned(HID.IOHIDEventSystemClientCreate(None)) as client:
         assert python(client) is None
+
+
+def test_entries_of_other_types_are_left_out_of_a_dictionary_and_none_in_an_array(fake: Fake) -> None:
+    with Owned(HID.IOHIDEventSystemClientCreate(None)) as client, made({"Watts": 96}) as ref, made([96]) as array:
+        with string("client") as key:
+            CF.CFDictionarySetValue(ref, key, client)
+        CF.CFArrayAppendValue(array, client)
+
+        assert python(ref) == {"Watts": 96}
+        assert python(array) == [96, None]
 
 
 def test_null_is_never_released(fake: Fake) -> None:

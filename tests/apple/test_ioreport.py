@@ -52,6 +52,15 @@ def test_without_elements_the_time_of_publication_is_not_known(fake: Fake) -> No
     subscription.close()
 
 
+def test_a_counter_that_was_never_published_has_no_time_of_publication(fake: Fake) -> None:
+    show(fake, replace(CPU, published=0))
+    subscription = opened("Energy Model")
+
+    assert [(one.value, one.published) for one in subscription.sample() if isinstance(one, Simple)] == [(1_000, None)]
+
+    subscription.close()
+
+
 def test_residencies_come_by_state_and_a_state_without_name_is_empty(fake: Fake) -> None:
     show(fake, replace(GPUPH, states=[("OFF", 10), (None, 20), ("P2", 2**62)]))
     subscription = opened("GPU Stats", "GPU Performance States")
@@ -121,6 +130,31 @@ def test_where_there_is_nothing_to_sample_there_is_no_subscription(
     assert fake.live_objects() == 0
 
 
+def test_ioreport_is_not_asked_to_subscribe_to_nothing(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(*_: object) -> None:
+        raise AssertionError("asked")
+
+    show(fake, CPU)
+    monkeypatch.setitem(ioreport.IOREPORT._bound, (libraries.PATHS["ioreport"], "IOReportCreateSubscription"), asked)
+
+    assert Subscription.open("Energy Model", None, lambda _: False) is None
+
+
+def test_a_subscription_without_channels_is_none(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    show(fake, CPU)
+    items = ioreport._items
+    answers = []
+
+    def without_the_second(*where: int) -> list[int]:
+        answers.append(items(*where))
+        return answers[-1] if len(answers) == 1 else []
+
+    monkeypatch.setattr(ioreport, "_items", without_the_second)
+
+    assert Subscription.open("Energy Model") is None
+    assert fake.live_objects() == 0
+
+
 def test_a_group_that_ioreport_refuses_costs_only_itself(fake: Fake) -> None:
     show(fake, CPU, SimpleChannel("AMC Stats", "Perf Counters", "DCS RD", "B", 5), refused={"AMC Stats"})
 
@@ -173,46 +207,6 @@ def test_negative_and_large_values_are_exact(fake: Fake) -> None:
     subscription.close()
 
 
-@pytest.mark.parametrize("published", [77, None], ids=["with elements", "without"])
-def test_channels_that_change_places_keep_their_values(
-    fake: Fake, monkeypatch: pytest.MonkeyPatch, published: int | None
-) -> None:
-    show(fake, replace(CPU, published=published), replace(GPU, published=published), CORE)
-    subscription = opened("Energy Model")
-    expected = {"CPU Energy": 1_000, "GPU Energy": 2_000, "PACC0_CPU0": 3_000}
-    assert values(subscription) == expected
-
-    items = ioreport._items
-    monkeypatch.setattr(ioreport, "_items", lambda *where: items(*where)[::-1])
-
-    assert values(subscription) == expected
-    subscription.close()
-
-
-def test_states_that_change_places_keep_their_residencies(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    show(fake, GPUPH, OTHER)
-    subscription = opened("GPU Stats")
-    before = subscription.sample()
-
-    items = ioreport._items
-    monkeypatch.setattr(ioreport, "_items", lambda *where: items(*where)[::-1])
-
-    assert subscription.sample() == before[::-1]
-    subscription.close()
-
-
-def test_a_channel_that_left_does_not_move_the_others(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    show(fake, CPU, GPU, CORE)
-    subscription = opened("Energy Model")
-    subscription.sample()
-
-    items = ioreport._items
-    monkeypatch.setattr(ioreport, "_items", lambda *where: items(*where)[1:])
-
-    assert values(subscription) == {"GPU Energy": 2_000, "PACC0_CPU0": 3_000}
-    subscription.close()
-
-
 def test_channels_that_nobody_wanted_are_not_given(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     show(fake, CPU, GPU)
     subscription = opened("Energy Model")
@@ -221,22 +215,6 @@ def test_channels_that_nobody_wanted_are_not_given(fake: Fake, monkeypatch: pyte
     assert values(subscription) == {"CPU Energy": 1_000}
 
     subscription.close()
-
-
-def test_names_are_read_once(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    show(fake, CPU, GPUPH)
-    energy, gpu = opened("Energy Model"), opened("GPU Stats")
-    energy.sample(), gpu.sample()
-
-    def read_again(_ref: int | None) -> str:
-        raise AssertionError("a name was read")
-
-    monkeypatch.setattr(ioreport, "text", read_again)
-
-    assert energy.sample()
-    assert gpu.sample()
-    energy.close()
-    gpu.close()
 
 
 def test_a_failed_sample_is_an_error_and_the_next_one_counts(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

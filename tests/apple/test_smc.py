@@ -3,6 +3,7 @@
 import math
 import re
 import struct
+from typing import Literal
 
 import pytest
 
@@ -92,6 +93,38 @@ def test_keys_are_listed_and_read(fake: Fake) -> None:
     for key, (kind, data) in values.items():
         assert connection.kind(key) == kind
         assert connection.read(key) == decode(kind, data)
+
+    connection.close()
+
+
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_the_number_of_keys_is_understood_in_either_byte_order(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, order: Literal["big", "little"]
+) -> None:
+    connection = connected(fake, {"PDTR": ("flt ", b"\0\0\0\0"), "PSTR": ("flt ", b"\0\0\0\0")})
+    monkeypatch.setattr(connection, "_read", lambda _: ("ui32", (3).to_bytes(4, order)))
+
+    assert connection.keys() == ["#KEY", "PDTR", "PSTR"]
+
+    connection.close()
+
+
+def test_a_senseless_number_of_keys_is_an_error(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = connected(fake, {})
+    monkeypatch.setattr(connection, "_read", lambda _: ("ui32", bytes.fromhex("7fffff7f")))
+
+    with pytest.raises(OSError, match="how many keys"):
+        connection.keys()
+
+    connection.close()
+
+
+def test_a_key_that_went_away_is_absent_not_zero(fake: Fake) -> None:
+    connection = connected(fake, {"PSTR": ("flt ", struct.pack("<f", 10.5))})
+    assert connection.read("PSTR") == 10.5
+    fake.show(Machine(nodes=[ENDPOINT], smc={}))
+
+    assert connection.read("PSTR") is None
 
     connection.close()
 

@@ -188,8 +188,7 @@ class _Reader:
         return value.value if self._number_value(ref, kind, ctypes.byref(value)) else None
 
     def _data(self, ref: int) -> bytes:
-        size = CF.CFDataGetLength(ref)
-        return ctypes.string_at(CF.CFDataGetBytePtr(ref), size) if size else b""
+        return ctypes.string_at(CF.CFDataGetBytePtr(ref), CF.CFDataGetLength(ref))
 
     def _array(self, ref: int) -> list[Any]:
         return [self.python(item) for item in self.items(ref)]
