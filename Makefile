@@ -80,6 +80,13 @@ docs: .venv/dev.stamp ## write the generated files anew (docs/, grafana/)
 CATALOGUE_TESTS = $(or $(wildcard tests/test_catalogue*.py),$(error no catalogue tests))
 GENERATORS = $(wildcard docs/generate.py grafana/src/generate.py)
 
+#: Recordings of Macs, a file each.
+CAPTURES ?= ../shared/captures/macos
+
+replay-apple: ## print what is read from recordings of Macs; CAPTURES=DIR names another folder
+	@$(MAKE) .venv/dev.stamp >&2
+	@.venv/bin/python tests/replay_apple.py "$(CAPTURES)"
+
 bench: .venv/dev.stamp ## measure tokwatt itself against its targets; BENCH_MINUTES=10 for the full memory run
 	@.venv/bin/python -m tests.performance $(ARGS)
 
@@ -109,4 +116,4 @@ clean: ## remove what make installed
 	$(call install,$(@D),requirements-dev.lock)
 	@touch $@
 
-.PHONY: help run test test-quick test-versions check format docs bench components lock clean
+.PHONY: help run test test-quick test-versions check format docs replay-apple bench components lock clean
