@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -72,6 +73,17 @@ def engines(
 
     found = discovery.find_now(config, parse.flag("--url", parse.engine_url, url) if url else None)
     print_json(discovery.as_json(found)) if json else show.engines_table(found)
+
+
+@app.command()
+def capture(
+    output: Annotated[Path, typer.Option(help="New folder to write to.", metavar="DIR")] = Path("tokwatt-capture"),
+) -> None:
+    """Record this Mac for the tests of tokwatt, without what says whose Mac it is."""
+    from tokwatt_exporter import capture as recording
+
+    for line in recording.capture(output).lines():
+        typer.echo(line)
 
 
 @history.command("info")
