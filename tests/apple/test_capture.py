@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from e2e.daemon import tokwatt
 from fakes.apple import machines
 from fakes.apple.machine import Node
 from fakes.apple.programs import Programs
@@ -85,13 +86,15 @@ def test_a_recording_says_what_is_in_it_and_what_the_mac_did_not_give(record):
     assert {path.name for path in report.folder.iterdir()} == {*report.files, "README.md"}
     assert {"sysctl.txt", "processor_ticks.txt"} <= set(report.files)
     assert any(text.startswith("smc.txt") for text in report.absent)
+    assert str(report.folder) in report.lines()[0]
     assert "`sysctl.txt`" in (report.folder / "README.md").read_text()
 
 
 UUID = "CA4A97E0-1234-4ABC-9DEF-0123456789AB"
 CANARIES = {
     "serial": "C02CANARY123", "uuid": UUID, "board": "564D6F64-656C-4CA4-8976-000000000001", "user": "canaryuser",
-    "full name": "Canary Person", "host": "canary-host", "mac": "ca:4a:97:e0:00:01", "ip": "192.168.86.42", "ip6": "fe80::ca4a:97ff:fee0:1", "ssid": "CanaryWifi", "process": "canaryapp",
+    "full name": "Canary Person", "host": "canary-host", "mac": "ca:4a:97:e0:00:01",
+    "ip": "192.168.86.42", "ip6": "fe80::ca4a:97ff:fee0:1", "ssid": "CanaryWifi", "process": "canaryapp",
     "pack": "F8Y1CANARYPACK",
 }  # fmt: skip
 
@@ -170,9 +173,10 @@ def test_a_name_that_is_a_part_of_another_word_is_left(record):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="it works there")
-def test_on_another_system_it_says_so(tmp_path):
-    with pytest.raises(NotAvailable, match="records Macs"):
-        capture(tmp_path / "new")
+def test_on_another_system_it_says_so_in_a_line(tmp_path):
+    result = tokwatt("capture", "--output", str(tmp_path / "new"), check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "tokwatt: capture records Macs, and this machine is none\n"
     assert not (tmp_path / "new").exists()
 
 

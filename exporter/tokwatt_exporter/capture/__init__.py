@@ -42,6 +42,15 @@ class Report(NamedTuple):
     masked: Counter[str]
     absent: tuple[str, ...]
 
+    def lines(self) -> list[str]:
+        """What to tell who asked for it."""
+        return [
+            f"recorded this Mac in {len(self.files)} files: {self.folder}",
+            f"masked: {_said(self.masked)}",
+            *(f"not on this Mac: {text}" for text in self.absent),
+            "please look through the files before you give them to anybody",
+        ]
+
 
 def capture(
     folder: Path,
@@ -69,7 +78,7 @@ def capture(
     for name, text in kept.items():
         (folder / name).write_text(text)
     rows = "\n".join(f"| `{name}` | {found[name][1]} |" for name in sorted(kept))
-    masked = said(mask.counts)
+    masked = _said(mask.counts)
     (folder / "README.md").write_text(
         _README.format(version=__version__, seconds=seconds, files=rows, masked=masked)
     )  # fmt: skip
@@ -77,6 +86,6 @@ def capture(
     return Report(folder, tuple(sorted(kept)), mask.counts, absent)
 
 
-def said(masked: Counter[str]) -> str:
+def _said(masked: Counter[str]) -> str:
     """What was masked, in words."""
     return ", ".join(f"{count} {what}" for what, count in sorted(masked.items())) or "nothing that was left had to be"
