@@ -74,17 +74,17 @@ check: .venv/dev.stamp ## lint, types, and that generated files are what the cod
 format: .venv/dev.stamp ## let ruff lay out the code
 	@.venv/bin/ruff check --quiet --fix . ; .venv/bin/ruff format .
 
-docs: .venv/dev.stamp ## write the generated files anew (docs/, grafana/)
+docs: .venv/dev.stamp ## write the generated files anew (docs/, grafana/, deploy/)
 	@for generator in $(GENERATORS); do .venv/bin/python $$generator || exit 1; done
 
 CATALOGUE_TESTS = $(or $(wildcard tests/test_catalogue*.py),$(error no catalogue tests))
-GENERATORS = $(wildcard docs/generate.py grafana/src/generate.py)
+GENERATORS = $(wildcard docs/generate.py grafana/src/generate.py deploy/generate.py)
 
 #: Recordings of Macs, a file each.
 CAPTURES ?= ../shared/captures/macos
 
 replay-apple: ## print what is read from recordings of Macs; CAPTURES=DIR names another folder
-	@$(MAKE) .venv/dev.stamp >&2
+	@$(MAKE) -s .venv/dev.stamp >&2
 	@.venv/bin/python tests/replay_apple.py "$(CAPTURES)"
 
 bench: .venv/dev.stamp ## measure tokwatt itself against its targets; BENCH_MINUTES=10 for the full memory run

@@ -10,6 +10,7 @@ import typer
 from tokwatt_exporter import __version__, parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.flags import with_config
+from tokwatt_exporter.service_cli import app as service
 from tokwatt_exporter.shell import print_json
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ history = typer.Typer(help="Ask the history that the daemon keeps.", no_args_is_
 settings = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 app.add_typer(history, name="history")
 app.add_typer(settings, name="config")
+app.add_typer(service, name="service")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DATA_DIR = "data-dir"

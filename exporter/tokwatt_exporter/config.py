@@ -121,6 +121,9 @@ class Config:
         "log.level", parse.choice("debug", "info", "warning", "error"), "info", "debug, info, warning or error.",
         metavar="LEVEL",
     )  # fmt: skip
+    log_file: Path | None = option(
+        "log.file", parse.optional_path, None, "File for the log instead of stderr; 3 of 10 MB.", metavar="FILE"
+    )
     log_format: str = option("log.format", parse.choice("text", "json"), "text", "text or json.", metavar="FORMAT")
     engines: tuple[EngineConfig, ...] = ()
     collectors: Mapping[str, bool] = field(default_factory=dict)
@@ -239,8 +242,7 @@ def _pick(
 
 def _convert(f: Field[Any], raw: Any, source: str) -> Any:
     convert, key = f.metadata["convert"], f.metadata["key"]
-    if callable(raw):
-        raw = raw()
+    raw = raw() if callable(raw) else raw
     if raw is None:
         return None
     try:

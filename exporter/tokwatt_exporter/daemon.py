@@ -33,7 +33,7 @@ def run_daemon(config: Config) -> int:
     """Run until SIGTERM or SIGINT; 0 after a clean stop. What has been sampled by then is in the history."""
     # What the daemon writes names models and what people do with them: for its user's eyes only.
     os.umask(0o077)
-    logs.configure(config.log_level, config.log_format)
+    logs.configure(config.log_level, config.log_format, config.log_file)
     metrics = SelfMetrics()
     logging.getLogger().addHandler(CountingHandler(metrics))
     with ExitStack() as stack:

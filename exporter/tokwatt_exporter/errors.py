@@ -3,6 +3,7 @@
 TokwattError
 ├── UsageError      what the user gave is wrong; the message names what to fix; commands exit 2
 ├── NotAvailable    this machine has no such source; absence, not failure
+├── ServiceError    launchd or systemd refused, or is not there; the message says what mends it
 ├── EngineError     an engine's answer cannot be used (refused, too large, not what its API promises)
 └── StoreError      the history cannot be read or written now
     └── StoreLocked another process holds the file; trying later helps
@@ -19,6 +20,10 @@ class UsageError(TokwattError):
 
 class NotAvailable(TokwattError):
     """The source does not exist on this machine; the text is constant, it becomes a label value."""
+
+
+class ServiceError(TokwattError):
+    """The manager of services refused, or there is none; the text says what mends it."""
 
 
 class EngineError(TokwattError):

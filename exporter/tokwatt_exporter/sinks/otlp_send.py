@@ -7,7 +7,6 @@ takes a redirect for success. So it is given a session that makes every answer b
 from __future__ import annotations
 
 import errno
-import ipaddress
 import logging
 import math
 import socket
@@ -32,12 +31,11 @@ from tokwatt_exporter.sinks.otlp_data import to_metrics_data
 from tokwatt_exporter.sinks.otlp_deliver import Answer, Verdict
 from tokwatt_exporter.sinks.otlp_settings import OtlpSettings, on_loopback
 from tokwatt_exporter.snapshot import Snapshot
+from tokwatt_exporter.unreachable import explain_unreachable
 
 _BODY_LIMIT = 64 * 1024
 #: A connection idle for longer may have been closed by the other side just now; a new one costs little.
 _KEEP_ALIVE_SECONDS = 4.0
-#: Errno 65 is "no route to host" where Local Network Privacy exists, and something else on Linux.
-_MACOS_EHOSTUNREACH = 65
 
 
 class Sender:
@@ -198,11 +196,8 @@ def _network_problem(error: BaseException, host: str | None) -> str:
             return f"TLS failed: {words.replace('_', ' ').lower()}"
         if isinstance(cause, socket.gaierror):
             return f"the name {host} cannot be resolved"
-        if isinstance(cause, OSError) and cause.errno == _MACOS_EHOSTUNREACH and _maybe_local(host):
-            return (
-                "no route to host: macOS lets no background agent reach the local network; run tokwatt as a "
-                "LaunchDaemon, or from a terminal"
-            )
+        if why := explain_unreachable(cause, host):
+            return why
         if isinstance(cause, OSError) and (name := errno.errorcode.get(cause.errno or 0)):
             return str(cause.strerror or name).lower()
     if isinstance(error, requests.Timeout):
@@ -224,11 +219,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         yield current
         inner = (*current.args, current.__cause__, current.__context__, getattr(current, "reason", None))
         waiting += [cause for cause in inner if isinstance(cause, BaseException)]
-
-
-def _maybe_local(host: str | None) -> bool:
-    try:
-        address = ipaddress.ip_address(host or "")
-    except ValueError:
-        return True
-    return address.is_private and not address.is_loopback
