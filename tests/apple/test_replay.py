@@ -52,6 +52,12 @@ SMALL = {
     "states and tables": "voltage-states5-sram: (f) 1000000000 3000000000\n"
     'CPU Stats :: CPU Core Performance States :: PCPU000 (24Mticks) = [("DOWN", 5), ("IDLE", 1), ("V0P1", 1), '
     '("V1P0", 3)]\n',
+    "two tables": "voltage-states1-sram (f) 1020000 2592000\nvoltage-states5-sram (f) 1260000 4512000\n",
+    "tree": "+-o cpus  <class IOPlatformDevice, id 0x100000110, registered>\n"
+    "  +-o cpu0@0  <class IOPlatformDevice, id 0x100000111, registered>\n"
+    '      {\n        "logical-cpu-id" = <00000000>\n        "cluster-type" = <"E">\n      }\n'
+    "  +-o cpu1@1  <class IOPlatformDevice, id 0x100000112, registered>\n"
+    '      {\n        "logical-cpu-id" = <01000000>\n        "cluster-type" = <"P">\n      }\n',
     "idle gpu": 'GPU Stats :: GPU Performance States :: GPUPH (24Mticks) = [("OFF", 50), ("P1", 0)]\n',
     "heavy": "com.apple.system.thermalpressurelevel 2\n",
     "level of iOS": "com.apple.system.thermalpressurelevel 30\n",
@@ -167,6 +173,18 @@ def test_states_and_tables_in_one_file_give_the_clock(small):
         'cpu_frequency_hertz{cluster="cpu"}': 2_500_000_000,
         'cpu_frequency_max_hertz{cluster="cpu"}': 3_000_000_000,
     }
+
+
+def test_tables_of_two_kinds_of_cores_are_of_two_clusters(small):
+    assert small["two tables"] == {
+        'cpu_frequency_max_hertz{cluster="efficiency"}': 2_592_000_000,
+        'cpu_frequency_max_hertz{cluster="performance"}': 4_512_000_000,
+    }
+
+
+def test_cores_are_counted_where_their_tree_was_recorded_and_nowhere_else(small):
+    assert small["tree"] == {'cpu_cores{cluster="efficiency"}': 1, 'cpu_cores{cluster="performance"}': 1}
+    assert [name for name, held in small.items() if "cpu_cores" in str(held)] == ["tree"]
 
 
 def test_an_idle_gpu_is_not_taken_for_what_was_made_up(small):

@@ -19,6 +19,8 @@ from tokwatt_exporter.apple.mach import VmStatistics
 #: The name of a disk whose driver was recorded without the disk.
 UNNAMED = "unnamed"
 #: Kinds of cores, slowest first, and the tables of their clocks.
+_CORES = "CPU Core Performance States"
+_CORE = re.compile(r"(?:DIE_?\d+[_ ]|PRIM )?([EMP])CPU")
 _TABLES = {"E": (1,), "M": (22, 23), "P": (5, 13)}
 
 
@@ -46,16 +48,25 @@ def _memory(whole: Recording, salt: int) -> None:
 
 def _cpu(whole: Recording, nodes: list[Node], salt: int) -> None:
     machine = whole.machine
-    counts = _levels(machine.sysctls)
-    if counts and not any(node.name == "cpus" for node in nodes):
+    tables = _kinds(nodes)
+    channels = [channel for channel in machine.channels if channel.subgroup == _CORES]
+    if not channels:
+        for kind in tables:
+            _states(whole, "CPU Stats", _CORES, f"{kind}CPU000", ("IDLE", "V0P1", "V1P0"), salt)
+    letters, counts = _letters(nodes), _levels(machine.sysctls)
+    if not counts and "hw.nperflevels" not in machine.sysctls:
+        kinds = {match[1] for channel in channels if (match := _CORE.match(channel.name))} | set(tables) | set(letters)
+        if kinds == {"E", "P"}:
+            # Levels without names, as before macOS 13, for two tables that are always of the same two kinds.
+            machine.sysctls["hw.nperflevels"] = struct.pack("<i", 2)
+            counts = [salt, salt]
+    if counts and not letters:
         machine.nodes.append(_device_tree(counts))
     if not machine.cpu_ticks:
-        cpus = sum(counts) or _integer(machine.sysctls, "hw.logicalcpu") or _integer(machine.sysctls, "hw.ncpu") or salt
+        told = _integer(machine.sysctls, "hw.logicalcpu") or _integer(machine.sysctls, "hw.ncpu")
+        cpus = len(letters) or sum(counts) or told or salt
         machine.cpu_ticks = [(salt, salt, 900, 0)] * cpus
         whole.cpu_growth = [(salt, 0, 300, 0)] * cpus
-    if not any(channel.subgroup == "CPU Core Performance States" for channel in machine.channels):
-        for kind in _kinds(nodes):
-            _states(whole, "CPU Stats", "CPU Core Performance States", f"{kind}CPU000", ("IDLE", "V0P1", "V1P0"), salt)
 
 
 def _gpu(whole: Recording, nodes: list[Node], salt: int) -> None:
@@ -97,6 +108,13 @@ def _device_tree(counts: list[int]) -> Node:
             properties = {"logical-cpu-id": struct.pack("<I", number), "cluster-type": letter.encode() + b"\0"}
             cpus.children.append(Node(f"cpu{number}", "IOService", properties, plane="IODeviceTree"))
     return cpus
+
+
+def _letters(nodes: list[Node]) -> list[str]:
+    """The kind of each CPU in a device tree that was recorded."""
+    cpus = next((node.children for node in nodes if node.name == "cpus"), [])
+    found = (cpu.properties.get("cluster-type") for cpu in cpus if "logical-cpu-id" in cpu.properties)
+    return [value.decode("ascii", "replace").rstrip("\0") for value in found if isinstance(value, bytes)]
 
 
 def _kinds(nodes: list[Node]) -> list[str]:

@@ -8,7 +8,7 @@ import struct
 from fakes.apple.machine import Node
 from fakes.apple.recordings.recording import Recording
 
-_LINE = re.compile(r"(?P<name>voltage-states\d+(?:-sram)?): +\((?P<kind>[fv])\) +(?P<values>\d+(?: +\d+)*)")
+_LINE = re.compile(r"(?P<name>voltage-states\d+(?:-sram)?):? +\((?P<kind>[fv])\) +(?P<values>\d+(?: +\d+)*)")
 
 
 def parse(text: str) -> Recording | None:

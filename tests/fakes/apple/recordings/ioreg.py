@@ -17,7 +17,7 @@ _ID = re.compile(r"\bid (0x[0-9a-fA-F]+)")
 _PROPERTY = re.compile(r'[ |]*"(?P<key>[^"]+)" = (?P<value>.*)')
 _LOCATION = re.compile(r"@[0-9A-Fa-f,]+$")
 #: Deeper is not a tree of a Mac.
-_DEPTH = 200
+_DEPTH = 60
 _SUPERCLASSES = {"AppleSmartBattery": ("IOPMPowerSource",), "AppleANSDevice": ("IOBlockStorageDevice",)}
 #: How an entry without a heading is known: a property, the class that has it, and its name where that is another.
 _SIGNS = (
@@ -27,12 +27,11 @@ _SIGNS = (
     (re.compile("DesignCapacity|CycleCount|AppleRawMaxCapacity|CurrentCapacity"), "AppleSmartBattery", ""),
     (re.compile("BSD Name"), "IOMedia", ""),
 )
-#: Of which classes and names a sensor of ours is made.
-_KNOWN = re.compile(
+#: Entries of which a sensor of ours is made, by class, or by name where the class has many.
+_CLASSES = re.compile(
     r"AGXAccelerator\w*|IOAccelerator|AGXDeviceUserClient|AppleSmartBattery|IOBlockStorageDriver|IOMedia|AppleCLPC"
-    r"|pmgr(-child)?|cpus|product"
 )
-
+_NAMED = re.compile(r"pmgr(-child)?|cpus")
 _WORDS = {"AGXDeviceUserClient": "GPU time by process, of which that of engines has series"}
 
 
@@ -90,8 +89,8 @@ def placed(node: Node, in_device_tree: bool = False) -> Node:
 
 def recording(roots: list[Node]) -> Recording:
     """A Mac with these entries; `NoSensor` where none of them is one that is read."""
-    held = {node.class_name if node.class_name != "AppleARMIODevice" else node.name for node in walk(roots)}
-    known = sorted(name for name in held if _KNOWN.fullmatch(name))
+    held = {node.name if _NAMED.fullmatch(node.name) else node.class_name for node in walk(roots)}
+    known = sorted(what for what in held if _CLASSES.fullmatch(what) or _NAMED.fullmatch(what))
     if not known:
         names = ", ".join(sorted(held)[:3])
         raise NoSensor(f"ioreg without an entry that is read ({names})" if names else "ioreg's properties, none read")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any
 
@@ -12,6 +13,10 @@ _WORDS = re.compile(r'<(?P<words>"[^"]*"(?:,"[^"]*")*)>')
 _STRING = re.compile(r'"(?P<text>.*?)"(?=[,)}\]=]|$)')
 
 
+#: More brackets in brackets than any property has.
+_DEEPEST = 50
+
+
 class Unreadable(Exception):
     """The text is cut, or has a form that is not known."""
 
@@ -20,6 +25,8 @@ def value(text: str) -> Any:
     """The value that all of `text` is; `Unreadable` where it is not one. None is a value that was not printed."""
     if len(text) >= 2 and text[0] == text[-1] == '"':
         return text[1:-1]
+    if _depth(text) > _DEEPEST:
+        raise Unreadable("brackets in brackets")
     found, end = _any(text, 0)
     if end != len(text):
         raise Unreadable(text[end : end + 20])
@@ -47,6 +54,12 @@ def _any(text: str, at: int) -> tuple[Any, int]:
     if start in (",", "}", ")", "]"):
         return None, at
     raise Unreadable(text[at : at + 20])
+
+
+def _depth(text: str) -> int:
+    """How many brackets are open at once at most; those in strings count, too."""
+    steps = (1 if sign in "({[" else -1 for sign in text if sign in "(){}[]")
+    return max(itertools.accumulate(steps), default=0)
 
 
 def _string(text: str, at: int) -> tuple[str, int]:

@@ -54,7 +54,7 @@ def _node(entry: dict[str, Any], in_device_tree: bool = False, depth: int = 0) -
     node.registered = not node.class_name.endswith("UserClient")
     ioreg.placed(node, in_device_tree)
     children = entry.get("IORegistryEntryChildren")
-    if isinstance(children, list) and depth < 200:
+    if isinstance(children, list) and depth < 60:
         below = node.plane != "IOService"
         node.children = [_node(child, below, depth + 1) for child in children if isinstance(child, dict)]
     return node

@@ -23,6 +23,7 @@ _PMSET_SOURCE = re.compile(r"Now drawing from '(?P<source>[^']+)'")
 _PMSET_BATTERY = re.compile(r"-InternalBattery-\d+ \(id=\d+\)\t(?P<percent>\d+)%; (?P<state>[^;]+);.*present: true")
 _PMSET_SETTING = re.compile(r"(?P<name>lowpowermode|powermode) +(?P<value>\d+)")
 _PMSET_SECTION = re.compile(r"(?P<section>AC Power|Battery Power|UPS Power|Currently in use):")
+_PMSET_NOTE = re.compile(r"Note: No (?:CPU power status|(?:thermal|performance) warning level) ")
 _TICKS = re.compile(r"cpu\d+ user (\d+)\+(\d+) system (\d+)\+(\d+) idle (\d+)\+(\d+) nice (\d+)\+(\d+)")
 
 
@@ -52,7 +53,7 @@ def pmset(text: str) -> Recording | None:
     lines = [line.strip() for line in text.splitlines()]
     if lines and _PMSET_SOURCE.fullmatch(lines[0]):
         return _battery(lines)
-    if any(line.startswith("Note: No CPU power status") for line in lines):
+    if any(_PMSET_NOTE.match(line) for line in lines):
         raise NoSensor("pmset -g therm knows of no limit, which says nothing on Apple silicon")
     if any(line.startswith("CPU_Speed_Limit") for line in lines):
         raise NoSensor("pmset -g therm with limits of Intel's processors; thermal pressure is read by notify(3)")
