@@ -65,6 +65,15 @@ ENDS = {
         's = c.string("x"); c.release(s); c.number("CFStringGetLength", s)',
         "CFStringGetLength: 0x[0-9a-f]+ was freed",
     ),
+    "an object used after its release when others were made since": (
+        's = c.string("x"); c.release(s); [c.string("y") for _ in range(1000)]; c.number("CFStringGetLength", s)',
+        "CFStringGetLength: 0x[0-9a-f]+ was freed",
+    ),
+    "a value that only an array without callbacks has": (
+        'a = c.pointer("CFArrayCreateMutable", 0, 0, 0); s = c.string("x"); c.nothing("CFArrayAppendValue", a, s)\n'
+        'c.release(s); c.number("CFStringGetLength", c.pointer("CFArrayGetValueAtIndex", a, 0))',
+        "CFStringGetLength: 0x[0-9a-f]+ was freed",
+    ),
     "a value used after its container": (
         'found = c.channels("CPU Stats"); a = c.value(found, "IOReportChannels"); c.release(found)\n'
         'c.number("CFArrayGetCount", a)',
