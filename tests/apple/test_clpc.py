@@ -142,6 +142,21 @@ def test_no_energy_of_a_working_cpu_is_not_believed(mac, clpc):
     assert reasons(seen) == ["AppleCLPC reports no energy while the CPU works"]
 
 
+def test_a_cpu_whose_report_stood_from_the_start_is_not_believed_for_a_moment(mac, clpc):
+    sample(clpc)
+    assert joules(run(mac, clpc, watts={"gpu0": 30.0})) == {}
+
+
+def test_a_report_that_stood_before_a_sleep_is_not_believed_for_being_set_back(mac, clpc):
+    run(mac, clpc, times=3)
+    run(mac, clpc, times=4, watts={"gpu0": 30.0})
+    mac.sleep(6 * 3600)
+    mac.simple("cpu", "CLPC").value = 0
+    mac.show()
+    clpc.rebase()
+    assert joules(sample(clpc)) == {}
+
+
 def test_a_report_that_moves_again_goes_on_without_the_jump(mac, clpc):
     run(mac, clpc, times=3)
     run(mac, clpc, times=10, watts={"gpu0": 30.0})

@@ -106,14 +106,15 @@ def test_the_device_tree_may_have_numbers_or_data(mac, cpu, property):
 def test_without_the_kind_of_each_core_all_are_one_cluster(mac, cpu, gone):
     machine = chips.m1()
     del machine.nodes[0].children[3].properties[gone]
+    machine.nodes[-1].properties["voltage-states1-sram"] = chips.table((*chips.M1_E[:-1], 3300), chips.MHZ)
     show(mac, machine)
     sample(cpu)
     mac.run(5, cpu=0.2)
     seen = sample(cpu)
     assert clusters(seen, c.CPU_CORES) == {"cpu": 8}
     assert clusters(seen, c.CPU_BUSY) == {"cpu": pytest.approx(8 * 16)}
-    assert clusters(seen, c.CPU_FREQUENCY) == {"cpu": pytest.approx((2064 + 3204) / 2 * MHZ)}
-    assert clusters(seen, c.CPU_FREQUENCY_MAX) == {"cpu": 3204 * MHZ}
+    assert clusters(seen, c.CPU_FREQUENCY) == {"cpu": pytest.approx((3300 + 3204) / 2 * MHZ)}
+    assert clusters(seen, c.CPU_FREQUENCY_MAX) == {"cpu": 3300 * MHZ}
 
 
 def test_a_kind_of_cores_that_is_not_known_is_not_given_a_name(mac, cpu):
@@ -131,6 +132,13 @@ def test_more_levels_than_kinds_cannot_be_told_apart(mac, cpu):
             node.properties["cluster-type"] = b"P\0"
     show(mac, machine)
     assert clusters(sample(cpu), c.CPU_CORES) == {"cpu": 12}
+
+
+def test_a_machine_with_one_level_has_one_cluster_whatever_it_is_called(mac, cpu):
+    machine = chips.virtual()
+    machine.nodes = [chips.device_tree("PPPP")]
+    show(mac, machine)
+    assert clusters(sample(cpu), c.CPU_CORES) == {"cpu": 4}
 
 
 def test_in_a_virtual_machine_the_load_is_there_and_the_clocks_are_said_to_be_missing(mac, cpu):

@@ -138,6 +138,15 @@ def test_the_second_performance_cluster_runs_at_its_own_clocks(mac, cpu):
     assert sample(cpu).get(c.CPU_FREQUENCY(0, cluster="performance")) == 1000 * MHZ
 
 
+def test_clusters_of_a_kind_share_a_table_where_there_is_only_one(mac, cpu):
+    show(mac, chips.m4_pro())
+    del mac.node("pmgr").properties["voltage-states13-sram"]
+    mac.show()
+    sample(cpu)
+    load(mac, PCPU120={"V5P13": 0.5})
+    assert sample(cpu).get(c.CPU_FREQUENCY(0, cluster="performance")) == 2616 * MHZ
+
+
 @pytest.mark.parametrize("name", ["PCPU000", "PCPU0_3", "DIE_0_PCPU_CPU0", "DIE0 PCPU000", "PRIM PCPU000"])
 def test_names_of_cores_may_be_of_any_chip(mac, cpu, name):
     machine = chips.m1()

@@ -64,7 +64,7 @@ def test_a_chip_that_names_the_tables_of_its_clusters_is_believed(show):
     # Ranks need not begin at 0, nor be without gaps.
     node.properties["acc-clusters"] = struct.pack("<BB6xBB6x", 7, 2, 8, 1)
     show(node)
-    found = cpu_clocks({"M", "P"})
+    found = cpu_clocks(["P", "M"])
     assert clocks(found["P"][0]) == [1000, 4000]
     assert clocks(found["M"][0]) == [900, 2000]
 
@@ -118,6 +118,12 @@ def test_the_first_step_of_the_gpu_is_off_and_its_clocks_need_not_rise(show):
     assert table.highest == 1578 * MHZ
     show(chips.pmgr({}, gpu=(338, 1578, 1470)))
     assert gpu_clocks().highest == 1578 * MHZ
+
+
+def test_clocks_that_no_gpu_has_are_none(show):
+    # In kHz, as no chip has them yet.
+    show(pmgr(**{"voltage-states9": chips.table(chips.M4_GPU, 1000)}))
+    assert gpu_clocks() is None
 
 
 def test_without_a_power_manager_there_are_no_clocks(show):

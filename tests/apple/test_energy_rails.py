@@ -65,8 +65,8 @@ def test_the_rails_of_a_chip_with_one_die(mac, energy):
 def test_the_same_joules_of_the_gpu_in_two_units_are_counted_once(mac, energy):
     machine = made_of("CPU Energy", "GPU", "GPU0", "GPU0_0", "GPU SRAM0")
     machine.channels += chips.energy(("GPU Energy", "nJ"))
-    watts = {"CPU Energy": 1.0, "GPU": 5.0, "GPU0": 5.0, "GPU0_0": 5.0, "GPU SRAM0": 1.0, "GPU Energy": 5.0}
-    assert rails(mac, energy, machine, watts) == {"cpu": 1, "gpu0": 5, None: 6}
+    watts = {"CPU Energy": 1.0, "GPU": 5.0, "GPU0": 5.0, "GPU0_0": 5.0, "GPU SRAM0": 1.0, "GPU Energy": 5.25}
+    assert rails(mac, energy, machine, watts) == {"cpu": 1, "gpu0": 5.25, None: 6.25}
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_histograms_of_later_chips_are_not_taken_for_counters(mac, traffic):
     mac.remove_group("AMC Stats")
     steps = [(f"{gigabytes}GB/s", 24_000_000) for gigabytes in (1, 2, 4, 8, 16, 32)]
     mac.machine.channels.append(StateChannel("PMP", "DCS BW", "AGX RD+WR", steps))
-    mac.machine.channels.append(StateChannel("AMC Stats", "Perf Counters", "DCS RD", steps))
+    mac.machine.channels.append(StateChannel("AMC Stats", "Perf Counters", "DCS RD", steps, "B"))
     mac.show()
     with pytest.raises(NotAvailable):
         bytes_of(traffic)

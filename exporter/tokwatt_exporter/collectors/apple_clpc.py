@@ -88,9 +88,7 @@ class AppleClpc(Collector):
     def rebase(self) -> None:
         """What was counted during the sleep is not ours."""
         self._joules.rebase()
-        self._activity.rebase()
         self._cpu.rebase()
-        self._last = None
 
     def close(self) -> None:
         """Give the subscription back."""

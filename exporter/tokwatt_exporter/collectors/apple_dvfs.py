@@ -30,7 +30,7 @@ def cpu_clocks(kinds: Collection[str]) -> Mapping[str, tuple[Clocks, ...]]:
     """The clocks of the clusters of each of these kinds (letters of KINDS); a kind without tables is left out."""
     for entry in _nodes():
         indices = _from_chip(entry, kinds) or _CPU
-        found = {kind: _tables(entry, indices[kind]) for kind in kinds if kind in indices}
+        found = {kind: _tables(entry, indices[kind]) for kind in sorted(kinds) if kind in indices}
         if any(found.values()):
             return {kind: tuple(Clocks(f"CPU {kind}", table) for table in found[kind]) for kind in found if found[kind]}
     return {}

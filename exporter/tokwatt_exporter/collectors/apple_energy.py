@@ -66,8 +66,6 @@ class AppleEnergy(Collector):
     def rebase(self) -> None:
         """What was counted during the sleep is not ours, nor is its power a mean of anything."""
         self._joules.rebase()
-        self._activity.rebase()
-        self._last = None
         for rail in self._rails:
             rail.rebase()
 
@@ -156,7 +154,7 @@ class _Rail:
     def _look(self, found: Sequence[Simple], moment: _Moment, leader: _Rail | None) -> Watch:
         stamps = [one.published for one in found if one.published is not None]
         age = (moment.ticks - max(stamps)) * moment.tick_seconds if stamps else None
-        watch = self._watch or Watch(None if self._driven else age)
+        watch = self._watch or Watch(age)
         raw = tuple(one.value for one in found)
         if self._driven or self.name not in _NEVER_REST:
             watch.follow(raw, moment.seconds, leader._watch if leader and not self._driven else None)

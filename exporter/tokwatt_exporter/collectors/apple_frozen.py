@@ -36,10 +36,6 @@ class Activity:
             total += user + system + idle + nice
         return busy > _BUSY_SHARE * total
 
-    def rebase(self) -> None:
-        """The next call starts a new interval."""
-        self._last = []
-
 
 class Watch:
     """Whether one counter is frozen. It moves again before it is trusted again."""

@@ -177,12 +177,18 @@ def _machine(brand: str, kinds: str, levels: Sequence[tuple[str, int]], gpu_core
         sysctls[f"hw.perflevel{level}.logicalcpu"] = struct.pack("<i", count)
         if name:
             sysctls[f"hw.perflevel{level}.name"] = name.encode() + b"\0"
-    properties = [{"cluster-type": f"{kind}\0".encode(), "logical-cpu-id": struct.pack("<I", number)}
-                  for number, kind in enumerate(kinds)]  # fmt: skip
-    cpus = [Node(f"cpu{n}", "IOPlatformDevice", of, plane="IODeviceTree") for n, of in enumerate(properties)]
-    nodes = [Node("cpus", "IOService", children=cpus, plane="IODeviceTree"), accelerator(brand, gpu_cores)]
+    nodes = [device_tree(kinds), accelerator(brand, gpu_cores)]
     ticks = [(1_000, 500, 100_000, 0)] * len(kinds)
     return Machine(sysctls=sysctls, nodes=nodes, cpu_ticks=ticks)
+
+
+def device_tree(kinds: str) -> Node:
+    """The CPUs, by the letters of their kinds in the order of their numbers."""
+    cpus = Node("cpus", "IOService", plane="IODeviceTree")
+    for number, kind in enumerate(kinds):
+        properties = {"cluster-type": f"{kind}\0".encode(), "logical-cpu-id": struct.pack("<I", number)}
+        cpus.children.append(Node(f"cpu{number}", "IOPlatformDevice", properties, plane="IODeviceTree"))
+    return cpus
 
 
 def accelerator(model: str, cores: int) -> Node:
