@@ -44,7 +44,7 @@ const void *IOHIDEventSystemClientCopyServices(const void *reference) {
         for (size_t i = 0; i < sensors->count; i++) {
             append(services, service_of(text_of(sensors->items[i]->items[0]), (int64_t)i));
         }
-    } else if (!matching) {
+    } else {
         append(services, service_of("Apple Internal Keyboard / Trackpad", -1));
     }
     return own(services);
