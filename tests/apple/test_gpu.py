@@ -146,7 +146,6 @@ def test_what_the_driver_does_not_tell_is_absent(mac, gpu):
     [
         ({"iogpu.wired_limit_mb": struct.pack("<i", 12_288)}, 12 * 2**30),
         ({"iogpu.wired_limit_mb": struct.pack("<q", 12_288)}, 12 * 2**30),
-        # 0 is the OS's own choice, not a limit of nothing.
         ({"iogpu.wired_limit_mb": struct.pack("<i", 0)}, None),
         ({"debug.iogpu.wired_limit": struct.pack("<q", 12 * 2**30)}, 12 * 2**30),
     ],

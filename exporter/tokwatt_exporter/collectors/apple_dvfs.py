@@ -21,8 +21,8 @@ _GPU = 9
 _PAIR = struct.Struct("<II")
 #: Up to M3 (and on A18) a clock is written in Hz, later in kHz.
 _HERTZ_ABOVE = 100_000_000
-#: The table without `-sram` is written as a period, in a unit that is the same on all chips.
-_PERIODS = 65_536_000e6
+#: The table without `-sram` is written as periods: this divided by one is whole megahertz, on all chips.
+_PERIODS = 65_536_000
 _PLAUSIBLE = (100e6, 10e9)
 
 
@@ -72,7 +72,7 @@ def _tables(entry: Entry, indices: Sequence[int]) -> list[list[float]]:
 def _table(entry: Entry, index: int) -> list[float]:
     """Hertz by state, in the order of the states; empty where there is no table that makes sense."""
     found = [_hertz(value) for value in _values(entry, f"voltage-states{index}-sram") if value]
-    check = [_PERIODS / value for value in _values(entry, f"voltage-states{index}") if value]
+    check = [round(_PERIODS / value) * 1e6 for value in _values(entry, f"voltage-states{index}") if value]
     if not _plausible(check):
         return found if _plausible(found) else []
     # A unit that is not known would be off by far more than the rounding of the periods.

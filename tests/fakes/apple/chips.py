@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from fakes.apple.machine import Machine, Node, SimpleChannel, StateChannel
 
-MHZ, GHZ = 10**6, 10**9
+MHZ = 10**6
 
-#: MHz by state. All but M6's are of real chips.
+#: MHz by state: M1, M2 and M4 as they are, of M5 the first and the last, M6's are made up.
 M1_E = (600, 972, 1332, 1704, 2064)
 M1_P = (600, 828, 1056, 1284, 1500, 1728, 1956, 2184, 2388, 2592, 2772, 2988, 3096, 3144, 3204)
 M1_GPU = (396, 528, 720, 924, 1128, 1278)
