@@ -57,7 +57,8 @@ class _OwnFile(RotatingFileHandler):
 
 def _file(path: Path) -> logging.Handler:
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return _OwnFile(path, maxBytes=_FILE_BYTES, backupCount=_OLDER_FILES, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"log.file: {path} cannot be written: {error.strerror}") from None

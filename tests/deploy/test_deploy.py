@@ -3,16 +3,22 @@
 import os
 import plistlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 from support.components import component
 from tokwatt_exporter import config
+from tokwatt_exporter.cli import app
+from tokwatt_exporter.service import plist
+from tokwatt_exporter.service.base import Account
+from tokwatt_exporter.service.launchd import Launchd
 
 ROOT = Path(__file__).parents[2]
 DEPLOY, GRAFANA, DOCS = ROOT / "deploy", ROOT / "grafana", ROOT / "docs"
@@ -47,30 +53,40 @@ def test_every_file_that_a_document_leads_to_exists(document):
     assert missing == []
 
 
+def test_what_is_deployed_by_hand_is_what_the_command_would_write(tmp_path):
+    run = [sys.executable, DEPLOY / "generate.py", "--check"]
+    subprocess.run(run, check=True, timeout=60)
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    copy = tmp_path / "deploy/systemd/tokwatt.service"
+    copy.write_text(copy.read_text().replace("Nice=5", "Nice=4"))
+    run[1] = tmp_path / "deploy/generate.py"
+    result = subprocess.run(run, capture_output=True, text=True, check=False, timeout=60)
+    assert (result.returncode, result.stderr) == (
+        1, "deploy/systemd/tokwatt.service is not what the code says: run `make docs`\n")  # fmt: skip
+
+
+def test_the_documented_commands_of_the_service_are_commands():
+    text = (DOCS / "deploy.md").read_text()
+    lines = re.findall(r"^(?:sudo \S*)?tokwatt (service .*?)(?: +#.*)?$", text, re.M)
+    assert {line.split()[1] for line in lines} >= {"install", "status", "logs", "stop", "uninstall"}
+    command = typer.main.get_command(app)
+    for line in lines:
+        verb, *words = shlex.split(line)[1:]
+        # Makes the context, which parses; nothing is run.
+        command.commands["service"].commands[verb].make_context(verb, words)
+
+
 # --- launchd
 
 
-def test_the_agent_is_restarted_after_a_crash_and_not_slowed_down_by_launchd():
-    agent = plistlib.loads(PLIST.read_bytes())
-    assert agent["Label"] == PLIST.stem
-    assert agent["KeepAlive"] == {"SuccessfulExit": False}
-    assert agent["ThrottleInterval"] >= 10
-    assert agent["ProcessType"] == "Standard"
-    assert agent["SoftResourceLimits"]["NumberOfFiles"] >= 1024
-    assert agent["Umask"] == 0o077
-
-
-def test_the_agent_holds_no_secret():
-    # Every user of the machine can read it.
-    assert plistlib.loads(PLIST.read_bytes())["EnvironmentVariables"].keys() == {"LANG", "LC_ALL", "PYTHONUNBUFFERED"}
-
-
 def test_the_documented_command_fills_in_every_placeholder_of_the_agent(tmp_path):
-    [command] = re.findall(r"^sed .*$", (DOCS / "deploy.md").read_text(), re.M)
+    text = (DOCS / "deploy.md").read_text()
+    [folder] = re.findall(r"^mkdir -p -m 0700 ~.*$", text, re.M)
+    [command] = re.findall(r"^sed .*$", text, re.M)
     (tmp_path / "Library/LaunchAgents").mkdir(parents=True)
     program = Path(sys.executable).parent
     subprocess.run(
-        ["sh", "-ec", command], cwd=ROOT, check=True, timeout=20,
+        ["sh", "-ec", f"{folder}\n{command}"], cwd=ROOT, check=True, timeout=20,
         env={"HOME": str(tmp_path), "PATH": f"{program}:{os.environ['PATH']}"},
     )  # fmt: skip
     text = (tmp_path / f"Library/LaunchAgents/{PLIST.name}").read_text()
@@ -78,9 +94,21 @@ def test_the_documented_command_fills_in_every_placeholder_of_the_agent(tmp_path
     executable, *arguments = agent["ProgramArguments"]
     assert Path(executable).is_absolute()
     assert os.access(executable, os.X_OK)
-    assert arguments == ["run"]
-    assert Path(agent["StandardErrorPath"]).parent == tmp_path / "Library/Logs"
+    assert arguments == ["run", "--log.file", str(tmp_path / "Library/Logs/tokwatt/tokwatt.log")]
+    for path in (agent["StandardErrorPath"], arguments[2]):
+        assert Path(path).parent.is_dir()
     assert "__" not in re.sub(r"<!--.*?-->", "", text, flags=re.S)
+
+
+def test_the_documented_paths_are_where_the_agent_is_put():
+    text = (DOCS / "deploy.md").read_text()
+    agent = Launchd(Account("me", 501, 20, Path("~")))
+    daemon = Launchd(None, system=True)
+    assert f"`{agent.file}`" in text
+    assert f"`{daemon.file.parent}`" in text
+    assert f"`{agent.folder}`" in text
+    assert f"`{daemon.folder}`" in text
+    assert f"every {plist.THROTTLE} s" in text
 
 
 # --- systemd

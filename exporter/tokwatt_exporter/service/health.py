@@ -30,15 +30,16 @@ def ask(place: str, may_use_tls: bool) -> Health:
 def _ask(scheme: str, place: str) -> Health | None:
     url = f"{scheme}://{place}"
     connection = _connection(scheme, place)
+    greeted = False
     try:
+        connection.connect()
+        greeted = scheme == "https"
         connection.request("GET", "/-/healthy")
         answer = connection.getresponse()
         return _judge(url, answer.status, answer.read(200).decode("utf-8", "replace").strip())
-    except ssl.SSLError as error:
-        # Only a server that is up asks for a certificate; one without TLS does not answer a greeting.
-        return Health(url, None) if "CERTIFICATE_REQUIRED" in (error.reason or "") else None
-    except (http.client.HTTPException, ConnectionResetError):
-        return None
+    except (ssl.SSLError, http.client.HTTPException, ConnectionResetError, BrokenPipeError):
+        # After the greeting of TLS, only a client without a certificate is shown the door.
+        return Health(url, None) if greeted else None
     except OSError as error:
         return Health(url, False, f"{url}/-/healthy does not answer: {(error.strerror or 'no answer in time').lower()}")
     finally:
