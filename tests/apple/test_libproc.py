@@ -1,10 +1,10 @@
 """What a process used, where the kernel says it."""
 
 import pytest
-from fakes.apple.control import Fake
 
+from fakes.apple.control import Fake
 from fakes.apple.machine import Machine, Process
-from tokwatt_exporter.apple import libproc
+from tokwatt_exporter.apple import libproc, libraries
 
 USAGE = {
     "user_time": 24_000_000,
@@ -41,10 +41,16 @@ def test_before_macos_13_energy_and_neural_memory_are_absent(fake: Fake) -> None
 
 
 @pytest.mark.parametrize("errno", [1, 3], ids=["another user's", "gone"])
-def test_a_process_that_may_not_be_asked_gives_nothing(fake: Fake, errno: int) -> None:
+def test_a_process_that_may_not_be_asked_gives_nothing_and_is_asked_once(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, errno: int
+) -> None:
     fake.show(Machine(processes=[Process(400, USAGE, errno=errno)]))
+    real, asked = libproc.LIBPROC.proc_pid_rusage, []
+    where = (libraries.PATHS["system"], "proc_pid_rusage")
+    monkeypatch.setitem(libproc.LIBPROC._bound, where, lambda *request: asked.append(request) or real(*request))
 
     assert libproc.usage(400) is None
+    assert len(asked) == 1
 
 
 def test_a_process_that_never_was_gives_nothing(fake: Fake) -> None:

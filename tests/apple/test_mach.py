@@ -100,3 +100,14 @@ def test_a_kernel_that_does_not_answer_is_an_error_not_zeros(fake: Fake) -> None
 
     with pytest.raises(OSError, match="the kernel answers 5"):
         mach.vm_statistics()
+
+
+def test_an_answer_that_is_cut_is_an_error_not_zeros(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(_host: int, _flavor: int, _buffer: Any, size: Any) -> int:
+        size._obj.value = 36
+        return 0
+
+    monkeypatch.setitem(mach.MACH._bound, (libraries.PATHS["system"], "host_statistics64"), cut)
+
+    with pytest.raises(OSError, match="less than it should"):
+        mach.vm_statistics()
