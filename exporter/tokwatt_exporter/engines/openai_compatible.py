@@ -17,8 +17,8 @@ class OpenAICompatible(Engine):
     """What every engine with an OpenAI API has in common; the kinds it is a base of say what sets them apart."""
 
     kind: ClassVar[str] = "openai_compatible"
-    #: Where LM Studio, Jan, KoboldCpp, the vLLM family, SGLang and Exo listen.
-    ports: ClassVar[tuple[int, ...]] = (1234, 1337, 5001, 8000, 8080, 30000, 52415)
+    #: Where the vLLM family and SGLang listen.
+    ports: ClassVar[tuple[int, ...]] = (8000, 30000)
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """A list of models with ids on /v1/models."""
@@ -76,6 +76,12 @@ def model_rows(answer: Answer) -> list[Mapping[str, Any]] | None:
         return [] if isinstance(body, dict) and body.get("object") == "list" and "data" in body else None
     models = rows(listed)
     return models if len(models) == len(listed) and all(clean(row.get("id")) for row in models) else None
+
+
+def owners(answer: Answer) -> set[str] | None:
+    """Who owns the listed models, as far as the list says so; None where there is no list."""
+    models = model_rows(answer)
+    return None if models is None else {owner for row in models if (owner := clean(row.get("owned_by")))}
 
 
 def chosen(options: Mapping[str, Any], *allowed: str) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""Jan: a proxy in the app, in front of the llama-server processes that it starts."""
+
+from __future__ import annotations
+
+from tokwatt_exporter.engines.answers import clean, mapping
+from tokwatt_exporter.engines.base import Answer, Asker, Model, State
+from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible, model_rows
+from tokwatt_exporter.engines.replies import optional
+from tokwatt_exporter.errors import EngineError
+
+UNTRUSTED = b"Invalid host header"
+REFUSALS = (UNTRUSTED, b"Missing authorization header", b"Invalid or missing authorization token")
+NOT_TRUSTED = "does not trust this host name; add it to the trusted hosts of Jan's local API server"
+
+
+class Jan(OpenAICompatible):
+    """Jan's local API server."""
+
+    kind = "jan"
+    ports = (1337,)
+
+    async def recognise(self, ask: Asker) -> list[str] | None:
+        """The title of its API, which it shows to anybody; asked for where the rest may be Jan's."""
+        first = await ask.get("/v1/models", SHARED_SECONDS)
+        if not _refused(first) and model_rows(first) is None:
+            return None
+        title = clean(mapping(mapping(optional(await ask.get("/openapi.json"))).get("info")).get("title"))
+        if not title or not title.startswith("Jan API"):
+            return None
+        return [f"/openapi.json says {title}", *(["its refusal is Jan's"] if _refused(first) else [])]
+
+    async def look(self, ask: Asker, name: str) -> State:
+        """The models of running servers, and those of other providers; Jan says neither version nor counters."""
+        answer = await ask.get("/v1/models")
+        if _refused(answer):
+            return State(problem=NOT_TRUSTED if answer.body == UNTRUSTED else NEEDS_KEY)
+        listed = model_rows(answer)
+        if listed is None:
+            raise EngineError(f"has no list of models on /v1/models any more (HTTP {answer.status})")
+        models: dict[str, Model] = {}
+        for row in listed:
+            model = clean(row.get("id"))
+            if model:
+                # Those of providers somewhere else are owned by them.
+                models.setdefault(model, Model(model, "loaded" if row.get("owned_by") == "user" else "available"))
+        loaded = sum(model.state == "loaded" for model in models.values())
+        return State(models=tuple(models.values()), loaded=loaded)
+
+
+def _refused(answer: Answer) -> bool:
+    return answer.status in (401, 403) and answer.body in REFUSALS
