@@ -49,6 +49,15 @@ def test_a_mac_that_nobody_sits_at_gets_an_agent_of_the_background(mac, command,
     assert agent.status().running
 
 
+def test_an_agent_of_the_background_is_loaded_there_again_though_somebody_sits_there_now(mac, command):
+    mac.set(domains=[mac.user])
+    agent = mac.agent()
+    agent.install(command)
+    mac.set(domains=[mac.user, mac.gui], services={})
+    agent.start()
+    assert list(mac["services"]) == [f"{mac.user}/tokwatt.exporter"]
+
+
 def test_an_agent_moves_to_the_screen_when_installed_there(mac, command):
     mac.set(domains=[mac.user])
     mac.agent().install(command)

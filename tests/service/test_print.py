@@ -35,6 +35,17 @@ def test_an_argument_that_closes_the_block_changes_nothing():
     assert parse(text) == parse(capture("gui_agent_running_print"))
 
 
+@pytest.mark.parametrize("brace", ["}", "\t}"])
+def test_an_argument_gives_no_pid_to_what_does_not_run(brace):
+    text = capture("user_domain_not_running_print").replace("\t\t--no-ansi\n", f"\t\t-c\n{brace}\n\tpid = 1\n")
+    assert parse(text).pid is None
+
+
+def test_a_brace_that_closes_no_block_opens_none_to_the_reader():
+    text = "x = {\n\tstate = waiting\n\targuments = {\n\t\tsh\n}\n\truns = 9\n\t}\n}\n"
+    assert parse(text) == Printed("waiting")
+
+
 def test_only_the_facts_of_the_service_itself_count():
     # The coalitions have a state of their own, and come after the service's.
     text = "x = {\n\tstate = waiting\n\tresource coalition = {\n\t\tstate = active\n\t\tpid = 7\n\t}\n}\n"

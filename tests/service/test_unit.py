@@ -51,6 +51,14 @@ def test_systemd_finds_no_more_exposed_than_must_be(tmp_path, system, most):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_systemd_replaces_nothing_in_an_argument():
+    # As systemd.service(5) and systemd.unit(5) have it, and as a systemd 252 handed them on.
+    assert unit.quote("$HOME/100%") == "$$HOME/100%%"
+    assert unit.quote('a "b" \\') == '"a \\"b\\" \\\\"'
+    assert unit.quote(";") == '";"'
+    assert "ExecStart=/opt/$x/tokwatt run" in unit.make(Command("/opt/$x/tokwatt"), system=False)
+
+
 def test_every_argument_is_read_as_it_was_written(tmp_path):
     path = written(tmp_path, *ODD, system=False)
     assert unit.read(path) == Command(TOKWATT, ODD)

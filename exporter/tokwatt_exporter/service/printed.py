@@ -18,15 +18,16 @@ class Printed(NamedTuple):
     @property
     def running(self) -> bool:
         """Whether a process runs."""
-        return self.pid is not None and self.state != "not running"
+        return self.pid is not None
 
 
 def parse(text: str) -> Printed:
     """What `launchctl print DOMAIN/LABEL` says."""
     facts = _facts(text)
+    state = facts.get("state")
     return Printed(
-        state=facts.get("state"),
-        pid=_number(facts.get("pid")),
+        state=state,
+        pid=_number(facts.get("pid")) if state != "not running" else None,
         runs=_number(facts.get("runs")),
         last_exit_code=_number(facts.get("last exit code")),
         path=facts.get("path"),
