@@ -3,10 +3,10 @@
 import pytest
 
 from fakes.apple import sample as a_mac
+from support.snapshots import reasons, sample
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.collectors.apple_clpc import AppleClpc
 from tokwatt_exporter.errors import NotAvailable
-from tokwatt_exporter.snapshot import Snapshot
 
 LOAD = {"cpu": 20.0, "gpu0": 30.0, "ane": 1.0}
 
@@ -16,10 +16,6 @@ def clpc(mac):
     collector = AppleClpc(mac.clock)
     yield collector
     collector.close()
-
-
-def sample(clpc):
-    return Snapshot.of(0, clpc.read())
 
 
 def run(mac, clpc, seconds=1.0, times=1, cpu=0.4, watts=LOAD):
@@ -36,10 +32,6 @@ def joules(snapshot):
 
 def watts(snapshot):
     return {labels[0][1]: round(value, 6) for labels, value in snapshot.values.get(c.POWER, {}).items()}
-
-
-def reasons(snapshot):
-    return [dict(labels)["reason"] for labels in snapshot.values.get(c.COLLECTOR_PROBLEM, {})]
 
 
 def answer(mac, version, bundle, reports):

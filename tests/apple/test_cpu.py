@@ -4,9 +4,9 @@ import pytest
 
 from fakes.apple import chips, recordings
 from support.captures import shared_captures
+from support.snapshots import reasons, sample
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.collectors.apple_cpu import AppleCpu
-from tokwatt_exporter.snapshot import Snapshot
 
 MHZ = 1e6
 
@@ -18,25 +18,12 @@ def cpu(mac):
     collector.close()
 
 
-def show(mac, machine):
-    mac.machine = machine
-    mac.show()
-
-
-def sample(cpu):
-    return Snapshot.of(0, cpu.read())
-
-
 def clusters(snapshot, family):
     return {labels[0][1]: value for labels, value in snapshot.values.get(family, {}).items()}
 
 
-def reasons(snapshot):
-    return [dict(labels)["reason"] for labels in snapshot.values.get(c.COLLECTOR_PROBLEM, {})]
-
-
 def test_busy_seconds_are_those_since_boot_and_grow_with_the_load_of_each_core(mac, cpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     mac.machine.cpu_ticks = [(100 * n, 50, 9_000, 7) for n in range(8)]
     mac.show()
     busy = clusters(sample(cpu), c.CPU_BUSY)
@@ -46,7 +33,7 @@ def test_busy_seconds_are_those_since_boot_and_grow_with_the_load_of_each_core(m
 
 
 def test_ticks_that_come_round_after_497_days_go_on(mac, cpu):
-    show(mac, chips.virtual())
+    mac.show(chips.virtual())
     mac.machine.cpu_ticks = [(2**32 - 100, 0, 0, 0)] * 4
     mac.show()
     before = clusters(sample(cpu), c.CPU_BUSY)["cpu"]
@@ -59,7 +46,7 @@ def test_ticks_that_come_round_after_497_days_go_on(mac, cpu):
 
 
 def test_a_small_step_back_of_the_kernel_is_no_turn_of_the_counter(mac, cpu):
-    show(mac, chips.virtual())
+    mac.show(chips.virtual())
     mac.machine.cpu_ticks = [(1_000, 0, 0, 0)] * 4
     mac.show()
     sample(cpu)
@@ -81,7 +68,7 @@ def test_a_small_step_back_of_the_kernel_is_no_turn_of_the_counter(mac, cpu):
     ],
 )
 def test_clusters_are_the_levels_of_the_os_under_its_names(mac, cpu, chip, cores):
-    show(mac, chip())
+    mac.show(chip())
     seen = sample(cpu)
     assert clusters(seen, c.CPU_CORES) == cores
     assert clusters(seen, c.CPU_BUSY) == {name: 15 * count for name, count in cores.items()}
@@ -98,7 +85,7 @@ def test_clusters_are_the_levels_of_the_os_under_its_names(mac, cpu, chip, cores
 def test_the_device_tree_may_have_numbers_or_data(mac, cpu, property):
     machine = chips.m1()
     machine.nodes[0].children[0].properties |= property
-    show(mac, machine)
+    mac.show(machine)
     assert clusters(sample(cpu), c.CPU_CORES) == {"efficiency": 4, "performance": 4}
 
 
@@ -107,7 +94,7 @@ def test_without_the_kind_of_each_core_all_are_one_cluster(mac, cpu, gone):
     machine = chips.m1()
     del machine.nodes[0].children[3].properties[gone]
     machine.nodes[-1].properties["voltage-states1-sram"] = chips.table((*chips.M1_E[:-1], 3300), chips.MHZ)
-    show(mac, machine)
+    mac.show(machine)
     sample(cpu)
     mac.run(5, cpu=0.2)
     seen = sample(cpu)
@@ -121,7 +108,7 @@ def test_a_kind_of_cores_that_is_not_known_is_not_given_a_name(mac, cpu):
     machine = chips.m1()
     for node in machine.nodes[0].children[:4]:
         node.properties["cluster-type"] = b"Q\0"
-    show(mac, machine)
+    mac.show(machine)
     assert clusters(sample(cpu), c.CPU_CORES) == {"cpu": 8}
 
 
@@ -130,19 +117,19 @@ def test_more_levels_than_kinds_cannot_be_told_apart(mac, cpu):
     for node in machine.nodes[0].children:
         if node.properties["cluster-type"] == b"M\0":
             node.properties["cluster-type"] = b"P\0"
-    show(mac, machine)
+    mac.show(machine)
     assert clusters(sample(cpu), c.CPU_CORES) == {"cpu": 12}
 
 
 def test_a_machine_with_one_level_has_one_cluster_whatever_it_is_called(mac, cpu):
     machine = chips.virtual()
     machine.nodes = [chips.device_tree("PPPP")]
-    show(mac, machine)
+    mac.show(machine)
     assert clusters(sample(cpu), c.CPU_CORES) == {"cpu": 4}
 
 
 def test_in_a_virtual_machine_the_load_is_there_and_the_clocks_are_said_to_be_missing(mac, cpu):
-    show(mac, chips.virtual())
+    mac.show(chips.virtual())
     seen = sample(cpu)
     assert clusters(seen, c.CPU_CORES) == {"cpu": 4}
     assert c.CPU_FREQUENCY_MAX not in seen.values
@@ -150,7 +137,7 @@ def test_in_a_virtual_machine_the_load_is_there_and_the_clocks_are_said_to_be_mi
 
 
 def test_the_processor_is_identified_by_the_kernel(mac, cpu):
-    show(mac, chips.m5_max())
+    mac.show(chips.m5_max())
     seen = sample(cpu)
     assert seen.get(c.DEVICE_INFO(device="cpu", kind="cpu", vendor="Apple", model="Apple M5 Max", cores="18")) == 1
 
@@ -167,7 +154,7 @@ def test_real_levels(mac, cpu, name, chip, cores):
     machine = chip()
     recorded = shared_captures() / "macos" / "sysctl" / name
     machine.sysctls = recordings.read(recorded.read_bytes()).machine.sysctls
-    show(mac, machine)
+    mac.show(machine)
     assert clusters(sample(cpu), c.CPU_CORES) == cores
 
 
@@ -175,6 +162,6 @@ def test_real_levels_of_m6_whose_logical_cpus_were_not_recorded(mac, cpu):
     machine = chips.m6()
     recorded = shared_captures() / "macos" / "sysctl" / "m6_macos27.0.1_perflevels_partial.txt"
     machine.sysctls = recordings.read(recorded.read_bytes()).machine.sysctls
-    show(mac, machine)
+    mac.show(machine)
     seen = sample(cpu)
     assert clusters(seen, c.CPU_CORES) == {"efficiency": 6, "performance": 4, "super": 2}

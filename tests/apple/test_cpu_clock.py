@@ -5,9 +5,9 @@ import pytest
 from fakes.apple import chips, recordings
 from fakes.apple.machine import StateChannel
 from support.captures import shared_captures
+from support.snapshots import reasons, sample
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.collectors.apple_cpu import AppleCpu
-from tokwatt_exporter.snapshot import Snapshot
 
 MHZ = 1e6
 TICKS = 24_000_000
@@ -20,21 +20,8 @@ def cpu(mac):
     collector.close()
 
 
-def show(mac, machine):
-    mac.machine = machine
-    mac.show()
-
-
-def sample(cpu):
-    return Snapshot.of(0, cpu.read())
-
-
 def clusters(snapshot, family):
     return {labels[0][1]: value for labels, value in snapshot.values.get(family, {}).items()}
-
-
-def reasons(snapshot):
-    return [dict(labels)["reason"] for labels in snapshot.values.get(c.COLLECTOR_PROBLEM, {})]
 
 
 def load(mac, **states):
@@ -56,7 +43,7 @@ def load(mac, **states):
     ],
 )
 def test_clocks_are_of_the_cluster_whose_cores_they_are(mac, cpu, chip, highest):
-    show(mac, chip())
+    mac.show(chip())
     sample(cpu)
     mac.run(2, cpu=0.3)
     seen = sample(cpu)
@@ -69,7 +56,7 @@ def test_clocks_are_of_the_cluster_whose_cores_they_are(mac, cpu, chip, highest)
 
 
 def test_the_clock_is_the_mean_over_the_time_at_work_of_all_cores(mac, cpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     sample(cpu)
     load(
         mac,
@@ -87,7 +74,7 @@ def test_the_clock_is_the_mean_over_the_time_at_work_of_all_cores(mac, cpu):
 
 
 def test_there_is_no_clock_before_the_second_read_nor_right_after_a_sleep(mac, cpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     mac.run(100, cpu=1)
     assert c.CPU_FREQUENCY not in sample(cpu).values
     mac.run(5, cpu=1)
@@ -98,14 +85,14 @@ def test_there_is_no_clock_before_the_second_read_nor_right_after_a_sleep(mac, c
 
 
 def test_a_core_that_is_down_is_not_at_work_though_that_is_its_first_state(mac, cpu):
-    show(mac, chips.m4_pro())
+    mac.show(chips.m4_pro())
     sample(cpu)
     load(mac, ECPU000={"DOWN": 0.8, "IDLE": 0.1, "V0P6": 0.1})
     assert sample(cpu).get(c.CPU_FREQUENCY(0, cluster="efficiency")) == 1020 * MHZ
 
 
 def test_residencies_that_start_anew_are_no_interval(mac, cpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     mac.run(10, cpu=1)
     sample(cpu)
     for channel in mac.machine.channels:
@@ -118,7 +105,7 @@ def test_residencies_that_start_anew_are_no_interval(mac, cpu):
 
 
 def test_a_state_without_a_name_says_nothing_of_the_ones_beside_it(mac, cpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     for channel in mac.machine.channels:
         if isinstance(channel, StateChannel):
             channel.states[0] = (None, 0)
@@ -132,14 +119,14 @@ def test_the_second_performance_cluster_runs_at_its_own_clocks(mac, cpu):
     machine = chips.m4_pro()
     node = next(node for node in machine.nodes if node.name == "pmgr")
     node.properties["voltage-states13-sram"] = chips.table((1000, 2000), 1000)
-    show(mac, machine)
+    mac.show(machine)
     sample(cpu)
     load(mac, PCPU120={"V0P18": 0.5})
     assert sample(cpu).get(c.CPU_FREQUENCY(0, cluster="performance")) == 1000 * MHZ
 
 
 def test_clusters_of_a_kind_share_a_table_where_there_is_only_one(mac, cpu):
-    show(mac, chips.m4_pro())
+    mac.show(chips.m4_pro())
     del mac.node("pmgr").properties["voltage-states13-sram"]
     mac.show()
     sample(cpu)
@@ -151,7 +138,7 @@ def test_clusters_of_a_kind_share_a_table_where_there_is_only_one(mac, cpu):
 def test_names_of_cores_may_be_of_any_chip(mac, cpu, name):
     machine = chips.m1()
     machine.channels = [chips.core(name, len(chips.M1_P)), chips.core("PCPM", 2), chips.core("PCPU0_SRAM", 2)]
-    show(mac, machine)
+    mac.show(machine)
     sample(cpu)
     mac.run(1, cpu=1)
     # What is no core would have pulled the mean down.
@@ -161,7 +148,7 @@ def test_names_of_cores_may_be_of_any_chip(mac, cpu, name):
 def test_without_tables_residencies_make_no_clock(mac, cpu):
     machine = chips.m1()
     machine.nodes = [node for node in machine.nodes if node.name != "pmgr"]
-    show(mac, machine)
+    mac.show(machine)
     sample(cpu)
     mac.run(5, cpu=0.5)
     seen = sample(cpu)
@@ -181,7 +168,7 @@ def test_real_residencies(mac, cpu, name, chip, clocks):
     recording = recordings.read((shared_captures() / "macos" / "ioreport" / name).read_bytes())
     machine = chip()
     machine.channels = recording.machine.channels
-    show(mac, machine)
+    mac.show(machine)
     sample(cpu)
     machine.channels = recording.later().channels
     mac.show()

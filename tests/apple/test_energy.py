@@ -4,9 +4,9 @@ import pytest
 
 from fakes.apple import chips
 from fakes.apple.machine import Machine
+from support.snapshots import reasons, sample
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.collectors.apple_energy import AppleEnergy
-from tokwatt_exporter.snapshot import Snapshot
 
 TICKS = 24_000_000
 START = Machine.absolute_ticks
@@ -31,10 +31,6 @@ def energy(m5):
     collector.close()
 
 
-def sample(energy):
-    return Snapshot.of(0, energy.read())
-
-
 def joules(snapshot):
     return {labels[0][1]: round(value, 6) for labels, value in snapshot.values.get(c.ENERGY, {}).items()}
 
@@ -42,10 +38,6 @@ def joules(snapshot):
 def watts(snapshot, device="cpu"):
     found = snapshot.get(c.POWER(0, device=device))
     return None if found is None else round(found, 6)
-
-
-def reasons(snapshot):
-    return [dict(labels)["reason"] for labels in snapshot.values.get(c.COLLECTOR_PROBLEM, {})]
 
 
 def run(mac, energy, seconds, times=1, **load):

@@ -8,10 +8,10 @@ import pytest
 from fakes.apple import chips, recordings
 from fakes.apple.machine import Machine, StateChannel
 from support.captures import shared_captures
+from support.snapshots import reasons, sample
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.collectors.apple_gpu import AppleGpu
 from tokwatt_exporter.errors import NotAvailable
-from tokwatt_exporter.snapshot import Snapshot
 
 MHZ = 1e6
 TICKS = 24_000_000
@@ -24,21 +24,8 @@ def gpu(mac):
     collector.close()
 
 
-def show(mac, machine):
-    mac.machine = machine
-    mac.show()
-
-
-def sample(gpu):
-    return Snapshot.of(0, gpu.read())
-
-
 def value(snapshot, family, **labels):
     return snapshot.get(family(0, device="gpu0", **labels))
-
-
-def reasons(snapshot):
-    return [dict(labels)["reason"] for labels in snapshot.values.get(c.COLLECTOR_PROBLEM, {})]
 
 
 def spend(mac, **shares):
@@ -54,7 +41,7 @@ def statistics(mac):
 
 
 def test_busy_seconds_count_from_the_start_and_are_those_in_any_active_state(mac, gpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     mac.run(1000, gpu=0.9)
     assert value(sample(gpu), c.GPU_BUSY) == 0
     spend(mac, OFF=0.5, P1=0.2, P6=0.3)
@@ -62,7 +49,7 @@ def test_busy_seconds_count_from_the_start_and_are_those_in_any_active_state(mac
 
 
 def test_utilisation_is_the_active_share_of_the_interval(mac, gpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     assert value(sample(gpu), c.GPU_UTILIZATION) is None
     spend(mac, OFF=0.5, P1=0.2, P6=0.3)
     assert value(sample(gpu), c.GPU_UTILIZATION) == pytest.approx(0.5)
@@ -71,7 +58,7 @@ def test_utilisation_is_the_active_share_of_the_interval(mac, gpu):
 
 
 def test_the_clock_is_the_mean_while_active(mac, gpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     sample(gpu)
     spend(mac, OFF=0.5, P1=0.1, P6=0.4)
     assert value(sample(gpu), c.GPU_FREQUENCY) == pytest.approx((0.1 * 396 + 0.4 * 1278) / 0.5 * MHZ)
@@ -97,7 +84,7 @@ def test_a_table_that_does_not_rise_is_used_state_by_state_and_its_highest_clock
 
 
 def test_more_states_than_clocks_run_at_the_last_clock(mac, gpu, caplog):
-    show(mac, chips.m5_max())
+    mac.show(chips.m5_max())
     sample(gpu)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
@@ -107,7 +94,7 @@ def test_more_states_than_clocks_run_at_the_last_clock(mac, gpu, caplog):
 
 
 def test_the_driver_tells_load_and_memory_under_exact_names(mac, gpu):
-    show(mac, chips.m4_pro())
+    mac.show(chips.m4_pro())
     statistics(mac).update({
         "Device Utilization %": 87, "Renderer Utilization %": 85, "Tiler Utilization %": 12, "recoveryCount": 1,
         "In use system memory": 19_327_352_832, "In use system memory (driver)": 5,
@@ -126,7 +113,7 @@ def test_the_driver_tells_load_and_memory_under_exact_names(mac, gpu):
 
 
 def test_what_the_driver_does_not_tell_is_absent(mac, gpu):
-    show(mac, chips.m4_pro())
+    mac.show(chips.m4_pro())
     properties = mac.node("AGXAcceleratorG16X").properties
     del properties["gpu-core-count"]
     properties["model"] = b"Apple M4 Pro\0"
@@ -157,7 +144,7 @@ def test_the_memory_that_the_gpu_may_use_is_known_only_where_somebody_set_it(mac
 
 
 def test_without_iokits_node_the_residency_is_there_and_the_rest_is_said_to_be_missing(mac, gpu):
-    show(mac, chips.m4_pro())
+    mac.show(chips.m4_pro())
     mac.remove_node("AGXAcceleratorG16X")
     sample(gpu)
     spend(mac, OFF=0.5, P1=0.5)
@@ -168,7 +155,7 @@ def test_without_iokits_node_the_residency_is_there_and_the_rest_is_said_to_be_m
 
 
 def test_without_residencies_the_driver_is_there_and_the_rest_is_said_to_be_missing(mac, gpu):
-    show(mac, chips.m4_pro())
+    mac.show(chips.m4_pro())
     mac.remove_group("GPU Stats")
     seen = sample(gpu)
     assert value(seen, c.GPU_MEMORY_USED) == 6_373_376
@@ -177,7 +164,7 @@ def test_without_residencies_the_driver_is_there_and_the_rest_is_said_to_be_miss
 
 
 def test_without_a_table_there_is_no_clock(mac, gpu):
-    show(mac, chips.m4_pro())
+    mac.show(chips.m4_pro())
     mac.remove_node("pmgr")
     sample(gpu)
     mac.run(5, gpu=0.5)
@@ -189,10 +176,10 @@ def test_without_a_table_there_is_no_clock(mac, gpu):
 
 
 def test_a_virtual_machine_has_no_gpu_until_it_has_one(mac, gpu):
-    show(mac, chips.virtual())
+    mac.show(chips.virtual())
     with pytest.raises(NotAvailable, match="no GPU"):
         sample(gpu)
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     assert value(sample(gpu), c.GPU_FREQUENCY_MAX) == 1278 * MHZ
 
 
@@ -204,7 +191,7 @@ def test_other_channels_beside_the_gpus_are_not_its_states(mac, gpu):
         ("DIE_0_GPUPH_X", "GPU Performance States"),
     ]
     machine.channels[:0] = [StateChannel("GPU Stats", part, name, [("OFF", 0), ("P1", 0)]) for name, part in decoys]
-    show(mac, machine)
+    mac.show(machine)
     sample(gpu)
     channel = next(one for one in machine.channels if one.name == "GPUPH" and one.subgroup == "GPU Performance States")
     channel.states = [(name, ticks + TICKS) for name, ticks in channel.states]
@@ -213,7 +200,7 @@ def test_other_channels_beside_the_gpus_are_not_its_states(mac, gpu):
 
 
 def test_residencies_in_another_unit_make_a_share_and_no_seconds(mac, gpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     mac.states("GPUPH").unit = "events"
     mac.show()
     sample(gpu)
@@ -224,7 +211,7 @@ def test_residencies_in_another_unit_make_a_share_and_no_seconds(mac, gpu):
 
 
 def test_what_the_gpu_did_during_a_sleep_is_not_counted(mac, gpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     sample(gpu)
     mac.run(10, gpu=0.5)
     sample(gpu)
@@ -240,7 +227,7 @@ def test_what_the_gpu_did_during_a_sleep_is_not_counted(mac, gpu):
 
 
 def test_residencies_that_start_anew_go_on(mac, gpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     sample(gpu)
     mac.run(10, gpu=0.5)
     sample(gpu)
@@ -252,7 +239,7 @@ def test_residencies_that_start_anew_go_on(mac, gpu):
 
 
 def test_other_states_than_before_are_no_interval(mac, gpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     sample(gpu)
     mac.states("GPUPH").states = [("OFF", 0), ("P1", TICKS)]
     mac.show()
@@ -260,7 +247,7 @@ def test_other_states_than_before_are_no_interval(mac, gpu):
 
 
 def test_recoveries_do_not_fall_when_the_driver_starts_anew(mac, gpu):
-    show(mac, chips.m1())
+    mac.show(chips.m1())
     statistics(mac)["recoveryCount"] = 3
     mac.show()
     assert value(sample(gpu), c.GPU_RECOVERIES) == 3
@@ -280,7 +267,7 @@ def test_recoveries_do_not_fall_when_the_driver_starts_anew(mac, gpu):
 )
 def test_real_nodes(mac, gpu, name, model, cores, used):
     recorded = recordings.read((shared_captures() / "macos" / name).read_bytes())
-    show(mac, Machine(nodes=recorded.machine.nodes))
+    mac.show(Machine(nodes=recorded.machine.nodes))
     seen = sample(gpu)
     assert value(seen, c.GPU_MEMORY_USED) == used
     assert seen.get(c.DEVICE_INFO(device="gpu0", kind="gpu", vendor="Apple", model=model, cores=cores)) == 1
@@ -289,7 +276,7 @@ def test_real_nodes(mac, gpu, name, model, cores, used):
 def test_real_residency_of_m4_pro(mac, gpu):
     path = shared_captures() / "macos/ioreport/m4pro_macos27_cpu_gpu_states_partial.txt"
     recording = recordings.read(path.read_bytes())
-    show(mac, recording.machine)
+    mac.show(recording.machine)
     mac.machine.nodes = [chips.pmgr({}, gpu=chips.M4_GPU)]
     mac.show()
     sample(gpu)

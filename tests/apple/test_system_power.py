@@ -7,10 +7,10 @@ import pytest
 
 from fakes.apple.machine import Machine
 from fakes.sysfs import FakeTime
+from support.snapshots import sample
 from tokwatt_exporter.catalogue import COLLECTOR_PROBLEM, SYSTEM_ENERGY, SYSTEM_POWER
 from tokwatt_exporter.collectors.apple_system_power import AppleSystemPower
 from tokwatt_exporter.errors import NotAvailable
-from tokwatt_exporter.snapshot import Snapshot
 
 
 @pytest.fixture
@@ -26,10 +26,6 @@ def power(fake, clock):
 
 def draw(fake, watts):
     fake.show(Machine(smc={"PSTR": ("flt ", struct.pack("<f", watts))}))
-
-
-def sample(collector):
-    return Snapshot.of(0, collector.read())
 
 
 def test_watts_are_what_the_controller_measures(fake, power):

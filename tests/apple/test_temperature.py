@@ -9,8 +9,9 @@ import pytest
 from fakes.apple import recordings
 from fakes.apple.machine import Machine
 from support.captures import shared_captures
+from support.snapshots import reasons
 from tokwatt_exporter.apple import smc as smc_module
-from tokwatt_exporter.catalogue import COLLECTOR_PROBLEM, TEMPERATURE, TEMPERATURE_SENSORS
+from tokwatt_exporter.catalogue import TEMPERATURE, TEMPERATURE_SENSORS
 from tokwatt_exporter.collectors.apple_temperature import AppleTemperature
 from tokwatt_exporter.errors import NotAvailable
 from tokwatt_exporter.snapshot import Snapshot
@@ -62,10 +63,6 @@ def mean(snapshot, device="cpu"):
 
 def count(snapshot, device="cpu"):
     return snapshot.get(TEMPERATURE_SENSORS(0, device=device))
-
-
-def reasons(snapshot):
-    return [dict(labels)["reason"] for labels in snapshot.values.get(COLLECTOR_PROBLEM, {})]
 
 
 def dump(name):

@@ -6,11 +6,11 @@ import pytest
 
 from fakes.apple.machine import Machine
 from fakes.sysfs import FakeTime
+from support.snapshots import sample
 from tokwatt_exporter.apple import notify
 from tokwatt_exporter.catalogue import COLLECTOR_PROBLEM, THERMAL_STATE, THROTTLED
 from tokwatt_exporter.collectors.apple_thermal import AppleThermal
 from tokwatt_exporter.errors import NotAvailable
-from tokwatt_exporter.snapshot import Snapshot
 
 THROTTLED_SOC = THROTTLED(0, device="soc", reason="thermal")
 
@@ -28,10 +28,6 @@ def thermal(fake, clock):
 
 def post(fake, level):
     fake.show(Machine(notify={"com.apple.system.thermalpressurelevel": level}))
-
-
-def sample(collector):
-    return Snapshot.of(0, collector.read())
 
 
 @pytest.mark.parametrize(

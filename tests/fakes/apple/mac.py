@@ -32,8 +32,9 @@ class Mac:
         self._collectors: list[Collector] = []
         self.show()
 
-    def show(self) -> None:
-        """The Mac as `machine` is now."""
+    def show(self, machine: Machine | None = None) -> None:
+        """The Mac as `machine` is now, or another one from now on."""
+        self.machine = machine or self.machine
         self.fake.show(self.machine)
 
     def run(
