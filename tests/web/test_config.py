@@ -181,7 +181,7 @@ def test_a_change_that_cannot_be_used_leaves_what_was_and_is_logged_once(tmp_pat
 def test_a_change_that_breaks_the_parser_leaves_what_was(tmp_path, caplog):
     path = write(tmp_path / "web.yml", f"basic_auth_users: {{alice: {HASH}}}")
     source = Source(settings(web_config_file=path))
-    write(path, "[" * 5000)
+    write(path, "[" * 1000)
     assert set(source.current().users) == {"alice"}
     assert "RecursionError" in caplog.text
 
