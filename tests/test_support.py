@@ -15,13 +15,13 @@ import pytest
 from support import cache, captures, components, debian
 from support.engine import llama_server
 from support.model import tiny_model
-from support.net import free_port, wait_for
+from support.net import PLAIN, free_port, get, wait_for
 
 TESTS = Path(__file__).parent
 
 
 def post(server, path, **body):
-    return httpx.post(server.url + path, json=body, timeout=60, trust_env=False).raise_for_status().json()
+    return httpx.post(server.url + path, json=body, timeout=60, trust_env=False, verify=PLAIN).raise_for_status().json()
 
 
 def chat(server, **body):
@@ -157,10 +157,10 @@ def test_the_tiny_model_writes_as_many_tokens_as_asked_when_it_may_not_end(tmp_p
 def test_an_engine_is_gone_after_its_block_and_has_the_name_it_has_elsewhere(tmp_path):
     with llama_server(tmp_path, metrics=False, slots=False) as server:
         assert Path(f"/proc/{server.pid}/comm").read_text() == "llama-server\n"
-        assert httpx.get(server.url + "/metrics", trust_env=False).status_code == 501
-        assert httpx.get(server.url + "/slots", trust_env=False).status_code == 501
+        assert get(server.url + "/metrics").status_code == 501
+        assert get(server.url + "/slots").status_code == 501
     with pytest.raises(httpx.ConnectError):
-        httpx.get(server.url + "/health", trust_env=False)
+        get(server.url + "/health")
 
 
 @pytest.mark.e2e

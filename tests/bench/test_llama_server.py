@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
 from support.engine import llama_server
+from support.net import get
 from tokwatt_bench import load
 from tokwatt_bench.plan import Plan
 from tokwatt_bench.result import result
@@ -25,8 +25,7 @@ def engine(tmp_path_factory):
 
 
 def counters(engine):
-    with build_opener(ProxyHandler({})).open(engine.url + "/metrics", timeout=5) as answer:
-        lines = [line.split() for line in answer.read().decode().splitlines() if not line.startswith("#")]
+    lines = [line.split() for line in get(engine.url + "/metrics").text.splitlines() if not line.startswith("#")]
     return {name: float(value) for name, value in lines}
 
 

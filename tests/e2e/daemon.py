@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from support.net import free_port, wait_for
+from support.net import free_port, get, wait_for
 
 
 class RunningDaemon:
@@ -20,7 +20,7 @@ class RunningDaemon:
         self.url = f"http://127.0.0.1:{port}"
 
     def get(self, path: str, **options) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=10, trust_env=False, **options)
+        return get(self.url + path, **options)
 
     def ready(self) -> bool:
         if self.process.poll() is not None:

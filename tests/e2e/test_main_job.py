@@ -12,7 +12,7 @@ import pytest
 from e2e.daemon import daemon, tokwatt
 from support.components import component
 from support.engine import llama_server
-from support.net import free_port, wait_for
+from support.net import free_port, get, wait_for
 from tokwatt_exporter.catalogue import (
     BENCHMARK_GENERATION_SPEED,
     BENCHMARK_RUNS,
@@ -46,7 +46,7 @@ def server(name, *args, ready, cwd):
 
 def _answers(url):
     with contextlib.suppress(httpx.TransportError):
-        return httpx.get(url, trust_env=False, timeout=5).status_code < 400
+        return get(url).status_code < 400
     return False
 
 
@@ -97,18 +97,18 @@ def rotel(tmp_path, forward_to):
 
 def _listens(port):
     with contextlib.suppress(httpx.TransportError):
-        httpx.get(f"http://127.0.0.1:{port}/", trust_env=False, timeout=2)
+        get(f"http://127.0.0.1:{port}/")
         return True
     return False
 
 
 def promql(url, query):
-    answer = httpx.get(url + "/api/v1/query", params={"query": query}, trust_env=False, timeout=10).json()
+    answer = get(url + "/api/v1/query", params={"query": query}).json()
     return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
 
 
 def predicted(engine):
-    for line in httpx.get(engine.url + "/metrics", trust_env=False).text.splitlines():
+    for line in get(engine.url + "/metrics").text.splitlines():
         if line.startswith("llamacpp:tokens_predicted_total "):
             return float(line.split()[1])
     raise AssertionError("the engine has no token counter")
@@ -118,8 +118,8 @@ def exported(vm, reading):
     """Per series of a reading in VictoriaMetrics: {time_ms: value}, and how many samples that were."""
     labels = ",".join(f'{name}="{value}"' for name, value in reading.labels)
     selector = f"{reading.family.name}{{{labels}}}"
-    httpx.get(vm + "/internal/force_flush", trust_env=False, timeout=10)
-    text = httpx.get(vm + "/api/v1/export", params={"match[]": selector}, trust_env=False, timeout=10).text
+    get(vm + "/internal/force_flush")
+    text = get(vm + "/api/v1/export", params={"match[]": selector}).text
     rows = [json.loads(line) for line in text.splitlines()]
     return [(dict(zip(r["timestamps"], r["values"], strict=True)), len(r["values"])) for r in rows]
 
@@ -178,7 +178,7 @@ def check_prometheus(prom):
     assert promql(prom, f"min_over_time(up[{SCRAPES}s])") == [
         ({"instance": promql(prom, "up")[0][0]["instance"], "job": "tokwatt"}, 1.0)
     ]
-    [target] = httpx.get(prom + "/api/v1/targets", trust_env=False).json()["data"]["activeTargets"]
+    [target] = get(prom + "/api/v1/targets").json()["data"]["activeTargets"]
     assert (target["health"], target["lastError"]) == ("up", "")
     assert promql(prom, f"sum(rate({CPU_BUSY.name}[30s]))")[0][1] > 0
     assert promql(prom, f"{MEMORY_SIZE.name}")[0][1] > 2**30

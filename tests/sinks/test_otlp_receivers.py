@@ -6,12 +6,11 @@ import json
 import subprocess
 import time
 
-import httpx
 import pytest
 
 from sinks.test_otlp_backfill import TEN_MINUTES, now_ms, outage, points, running, watermark
 from support.components import component
-from support.net import free_port, wait_for
+from support.net import free_port, get, wait_for
 from tokwatt_exporter.catalogue import CATALOGUE, Info, States
 from tokwatt_exporter.sinks.otlp_pending import Pending
 from tokwatt_exporter.snapshot import Snapshot
@@ -63,10 +62,6 @@ def rotel(folder, port, forward_to):
 @contextlib.contextmanager
 def nothing(*_):
     yield
-
-
-def get(url, **options):
-    return httpx.get(url, trust_env=False, timeout=10, **options)
 
 
 def stored(vm):

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
-from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
 
 from .components import component
 from .model import tiny_model
-from .net import NeverWill, free_port, wait_for
+from .net import NeverWill, free_port, get, wait_for
 
 __all__ = ["LlamaServer", "llama_server", "tiny_model"]
 
@@ -58,9 +56,4 @@ def llama_server(
 def _healthy(server: LlamaServer) -> bool:
     if server.process.poll() is not None:
         raise NeverWill(f"llama-server ended with {server.process.returncode}:\n{server.log.read_text()[-3000:]}")
-    try:
-        with build_opener(ProxyHandler({})).open(f"{server.url}/health", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except HTTPError as error:
-        error.close()
-        return False
+    return get(f"{server.url}/health", timeout=2).status_code == 200

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import httpx
+
 from tokwatt_exporter.snapshot import Reading
 
 from .components import component
-from .net import free_port, wait_for
+from .net import PLAIN, free_port, wait_for
 
 #: Readings so many seconds after a start, and that start as Unix time.
 Machine = Callable[[float, float], Iterable[Reading]]
@@ -40,14 +38,12 @@ class Prometheus(NamedTuple):
         return self._ask("query_range", {"query": expression, "start": start, "end": self.now, "step": step})
 
     def _ask(self, what: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
-        request = urllib.request.Request(
-            f"{self.url}/api/v1/{what}", urllib.parse.urlencode(parameters).encode(), method="POST"
-        )
-        try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
-                result: list[dict[str, Any]] = json.load(answer)["data"]["result"]
-        except urllib.error.HTTPError as error:
-            raise AssertionError(f"{parameters['query']}: {json.load(error)['error']}") from None
+        answer = httpx.post(
+            f"{self.url}/api/v1/{what}", data=parameters, timeout=30, trust_env=False, verify=PLAIN
+        ).json()  # fmt: skip
+        if answer["status"] != "success":
+            raise AssertionError(f"{parameters['query']}: {answer['error']}")
+        result: list[dict[str, Any]] = answer["data"]["result"]
         return result
 
 

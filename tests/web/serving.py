@@ -10,14 +10,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import httpx
+from typing import TYPE_CHECKING
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter import config
 from tokwatt_exporter.selfmetrics import SelfMetrics
 from tokwatt_exporter.snapshot import Snapshot
 from tokwatt_exporter.web.server import Server
+
+if TYPE_CHECKING:
+    import httpx
 
 
 def snapshot(series: int = 300) -> Snapshot:
@@ -47,8 +49,11 @@ class Running:
         self.port = server.addresses[0].port
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def get(self, path: str = "/metrics", **options) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=10, trust_env=False, **options)
+    def get(self, path: str = "/metrics", **options) -> "httpx.Response":
+        # Not at the top: the server in a process of its own is not where `support` is found.
+        from support.net import get
+
+        return get(self.url + path, **options)
 
     def rejected(self, reason: str) -> float:
         return Snapshot.of(0, self.metrics.readings()).get(c.HTTP_REJECTED(0, reason=reason))

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
+from support.net import PLAIN
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.collectors.base import Collector
 from tokwatt_exporter.sampler import Sampler
@@ -174,7 +175,7 @@ def test_every_client_that_ran_out_of_time_is_counted(slow_clients):
 
 
 def test_a_client_that_was_served_may_stay_for_the_next_scrape(web):
-    with httpx.Client(base_url=web.url, trust_env=False) as client:
+    with httpx.Client(base_url=web.url, trust_env=False, verify=PLAIN) as client:
         client.get("/metrics")
         time.sleep(REQUEST_SECONDS + 1)
         assert client.get("/metrics").status_code == 200

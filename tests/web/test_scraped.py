@@ -3,11 +3,10 @@
 import subprocess
 
 import bcrypt
-import httpx
 import pytest
 
 from support.components import component
-from support.net import free_port, wait_for
+from support.net import free_port, get, wait_for
 from web.serving import running, write
 
 pytestmark = pytest.mark.e2e
@@ -36,7 +35,7 @@ def test_prometheus_scrapes_with_a_certificate_and_a_password(tmp_path, pki):
                    f"--web.listen-address={prometheus}"]  # fmt: skip
 
         def value(query: str) -> list[str]:
-            answer = httpx.get(f"http://{prometheus}/api/v1/query", params={"query": query}, trust_env=False)
+            answer = get(f"http://{prometheus}/api/v1/query", params={"query": query})
             return [result["value"][1] for result in answer.json()["data"]["result"]]
 
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
