@@ -7,17 +7,23 @@ import sys
 
 import pytest
 
+from support.warm import warm
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory):
+    modules = ("tokwatt_exporter.cli", "tokwatt_exporter.daemon", "typer._adapters", "httpx")
+    with warm(tmp_path_factory.mktemp("warm"), *modules) as process:
+        yield process
+
 
 @pytest.fixture
-def tokwatt(tmp_path):
+def tokwatt(tmp_path, python):
     """Run `tokwatt ARGS`; the data directory is the test's own."""
 
     def run(*args, environ=None):
-        return subprocess.run(
-            [sys.executable, "-m", "tokwatt_exporter", *args],
-            capture_output=True, text=True, timeout=60, check=False,
-            env={**os.environ, "TOKWATT_DATA_DIR": str(tmp_path / "data"), **(environ or {})},
-        )  # fmt: skip
+        environ = {**os.environ, "TOKWATT_DATA_DIR": str(tmp_path / "data"), **(environ or {})}
+        return python.run("from tokwatt_exporter.__main__ import main\nmain()", *args, environ=environ)
 
     return run
 

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from store.helpers import rows_of, segments, snapshot, stored
+from support.warm import warm
 from tokwatt_exporter.store.ingest import ingest
 from tokwatt_exporter.store.journal import Journal
 
@@ -43,15 +44,20 @@ def prepare(data):
     )
 
 
-def die_at(data, number):
+@pytest.fixture(scope="module")
+def die_at(tmp_path_factory):
     """Ingest in a process that ends without a word at the given step; the step's name, empty where it got through."""
-    result = subprocess.run([sys.executable, "-c", _DIE_AT, str(data), str(number)], capture_output=True, text=True,
-                            timeout=60, check=False)  # fmt: skip
-    assert result.returncode == (9 if result.stdout else 0), result.stderr
-    return result.stdout
+    with warm(tmp_path_factory.mktemp("warm"), "duckdb", "tokwatt_exporter.store.ingest") as python:
+
+        def die_at(data, number):
+            result = python.run(_DIE_AT, str(data), str(number))
+            assert result.returncode == (9 if result.stdout else 0), result.stderr
+            return result.stdout
+
+        yield die_at
 
 
-def test_a_crash_at_any_step_of_ingestion_loses_nothing_and_doubles_nothing(tmp_path):
+def test_a_crash_at_any_step_of_ingestion_loses_nothing_and_doubles_nothing(tmp_path, die_at):
     names = []
     for number in range(100):
         data = tmp_path / str(number)
@@ -74,7 +80,7 @@ def test_a_crash_at_any_step_of_ingestion_loses_nothing_and_doubles_nothing(tmp_
 
 
 @pytest.mark.parametrize("number", range(3))
-def test_a_crash_while_the_history_is_made_leaves_none_or_a_whole_one(tmp_path, number):
+def test_a_crash_while_the_history_is_made_leaves_none_or_a_whole_one(tmp_path, die_at, number):
     journal = Journal(tmp_path)
     journal.append_snapshot(snapshot(0), "box")
     die_at(tmp_path, number)
