@@ -139,7 +139,8 @@ def test_counters_above_a_million_are_what_the_engine_printed(folder: Path):
 def test_a_metric_that_disappeared_is_named(folder: Path):
     engine = fake.llama_cpp(folder)
     engine.routes["/metrics"] = response(200, b"llamacpp:prompt_tokens_total 1\n", "text/plain")
-    assert look(engine).problem == "has no llamacpp:tokens_predicted_total on /metrics"
+    expected = "has no llamacpp:tokens_predicted_total on /metrics of version b1-0c1e570"
+    assert look(engine).problem == expected
 
 
 def test_a_router_reports_every_loaded_model_and_loads_none(folder: Path):

@@ -68,6 +68,8 @@ class State:
     loaded: int | None = None
     #: One line on why something is missing, for the user: it needs a key, it is loading.
     problem: str | None = None
+    #: Samples that were left out because they were about too many models.
+    dropped: int = 0
 
 
 class Generation(NamedTuple):

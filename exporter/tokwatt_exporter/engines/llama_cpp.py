@@ -7,25 +7,25 @@ from typing import Any
 from urllib.parse import quote
 
 from tokwatt_exporter import catalogue as c
-from tokwatt_exporter.engines import exposition
 from tokwatt_exporter.engines.answers import clean, known, mapping, positive, rows
 from tokwatt_exporter.engines.base import Answer, Asker, Model, State
+from tokwatt_exporter.engines.exposition import Row, Table, fetch
 from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible
 from tokwatt_exporter.errors import EngineError
 from tokwatt_exporter.snapshot import Reading
 
 #: Theirs → ours. The counters are printed with six digits: from 1e6 on they move in steps of ten, from 1e8 of 1000.
-METRICS: Mapping[str, c.Gauge] = {
-    "llamacpp:prompt_tokens_total": c.PROMPT_TOKENS,
-    "llamacpp:prompt_tokens_cached_total": c.PREFIX_CACHE_HITS,
-    "llamacpp:tokens_predicted_total": c.GENERATION_TOKENS,
-    "llamacpp:prompt_seconds_total": c.PROMPT_SECONDS,
-    "llamacpp:tokens_predicted_seconds_total": c.GENERATION_SECONDS,
-    "llamacpp:requests_processing": c.REQUESTS_RUNNING,
-    "llamacpp:requests_deferred": c.REQUESTS_WAITING,
-}
-#: In every version so far: a server without them has changed its names.
-ALWAYS = ("llamacpp:prompt_tokens_total", "llamacpp:tokens_predicted_total", "llamacpp:requests_processing")
+METRICS = Table((
+    Row("llamacpp:prompt_tokens_total", c.PROMPT_TOKENS, always=True),
+    Row("llamacpp:prompt_tokens_cached_total", c.PREFIX_CACHE_HITS),
+    Row("llamacpp:tokens_predicted_total", c.GENERATION_TOKENS, always=True),
+    Row("llamacpp:prompt_seconds_total", c.PROMPT_SECONDS),
+    Row("llamacpp:tokens_predicted_seconds_total", c.GENERATION_SECONDS),
+    Row("llamacpp:requests_processing", c.REQUESTS_RUNNING, always=True),
+    Row("llamacpp:requests_deferred", c.REQUESTS_WAITING),
+    # Old builds only.
+    Row("llamacpp:kv_cache_usage_ratio", c.KV_CACHE_USAGE),
+))  # fmt: skip
 
 STATES = {"loaded": "loaded", "loading": "loading", "sleeping": "sleeping", "unloaded": "available"}
 
@@ -71,8 +71,8 @@ async def _single(ask: Asker, name: str, version: str | None, facts: Mapping[str
     loaded = int(model.state == "loaded")
     if facts.get("endpoint_metrics") is False:
         return State(version, (model,), loaded=loaded, problem=NO_METRICS)
-    readings, problem = await _metrics(ask, "/metrics", name, model.name)
-    return State(version, (model,), tuple(readings), loaded, problem)
+    readings, problem = await _metrics(ask, "/metrics", name, model.name, version)
+    return State(version, (model,), readings, loaded, problem)
 
 
 async def _model(ask: Asker, facts: Mapping[str, Any]) -> Model | None:
@@ -116,7 +116,7 @@ async def _router(ask: Asker, name: str, version: str | None) -> State:
     for model in loaded:
         # Without autoload=false the question itself would load a model that was unloaded since.
         path = f"/metrics?model={quote(model, safe='')}&autoload=false"
-        found, problem = await _metrics(ask, path, name, model)
+        found, problem = await _metrics(ask, path, name, model, version)
         readings += found
         problems.append(problem)
     return State(version, tuple(models), tuple(readings), len(loaded), next(filter(None, problems), None))
@@ -125,22 +125,11 @@ async def _router(ask: Asker, name: str, version: str | None) -> State:
 NO_METRICS = "is running without --metrics: no token counters"
 
 
-async def _metrics(ask: Asker, path: str, name: str, model: str) -> tuple[list[Reading], str | None]:
-    try:
-        answer = await ask.get(path)
-        if answer.status == 501:
-            return [], NO_METRICS
-        if answer.status != 200:
-            return [], f"answered /metrics with HTTP {answer.status}"
-        found = exposition.samples(answer.body, METRICS)
-    except EngineError as error:
-        # A server deep in a long prompt answers /metrics only after it: the rest of the state is still true.
-        return [], f"/metrics: {error}"
-    missing = [theirs for theirs in ALWAYS if theirs not in found]
-    problem = f"has no {missing[0]} on /metrics" if missing else None
-    return [
-        ours(found[theirs], engine=name, model=model) for theirs, ours in METRICS.items() if theirs in found
-    ], problem
+async def _metrics(
+    ask: Asker, path: str, name: str, model: str, version: str | None
+) -> tuple[tuple[Reading, ...], str | None]:
+    page, problem = await fetch(ask, METRICS, path, {501: NO_METRICS})
+    return page.readings(name, model, version) if page else ((), problem)
 
 
 def _json(answer: Answer) -> Any:

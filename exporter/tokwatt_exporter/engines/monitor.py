@@ -159,6 +159,8 @@ class EngineMonitor(Collector):
                 yield c.ENGINE_UP(watch.last.state is not None, engine=watch.name)
         else:
             models = [model.name for model in outcome.state.models] if outcome.state else []
+            if outcome.state and outcome.state.dropped:
+                self._metrics.inc(c.SAMPLES_DROPPED, outcome.state.dropped, reason="label_limit")
             yield from readings(watch.name, outcome, lambda model: self._admit(watch.url, model, models))
         yield from self._processes.readings(watch.name)
 
