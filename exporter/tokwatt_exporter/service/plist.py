@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import plistlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from xml.parsers.expat import ExpatError
-from xml.sax.saxutils import escape
 
 from tokwatt_exporter.service.base import Command
 
@@ -25,13 +24,7 @@ THROTTLE = 60
 #: Seconds to write what has been sampled to the history.
 EXIT_TIMEOUT = 30
 
-_HEAD = """\
-<?xml version="1.0" encoding="UTF-8"?>
-<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
-<!-- What `tokwatt service install` writes. Keys belong in files that the configuration names, not in here. -->
-<plist version="1.0">
-<dict>
-"""
+_HEAD = "What `tokwatt service install` writes. Keys belong in files that the configuration names, not in here."
 
 
 class Job(NamedTuple):
@@ -53,8 +46,15 @@ class _Entry(NamedTuple):
 
 
 def make(job: Job) -> str:
-    """The property list as text."""
-    return _HEAD + "".join(_lines(_entries(job))) + "</dict>\n</plist>\n"
+    """The property list as text, with a comment above each key that needs one."""
+    entries = list(_entries(job))
+    text = plistlib.dumps({entry.key: entry.value for entry in entries}, sort_keys=False).decode()
+    for entry in entries:
+        if entry.comment:
+            # plistlib writes no comments, and indents the keys of the outermost dictionary by one tab.
+            key = f"\n\t<key>{entry.key}</key>\n"
+            text = text.replace(key, f"\n\t<!-- {entry.comment} -->{key}")
+    return text.replace("<plist ", f"<!-- {_HEAD} -->\n<plist ", 1)
 
 
 def read(path: Path) -> Mapping[str, Any] | None:
@@ -89,36 +89,3 @@ def _entries(job: Job) -> Iterator[_Entry]:
     yield _Entry("EnvironmentVariables", ENVIRONMENT)
     yield _Entry("StandardErrorPath", f"{job.logs}/{CRASHES}",
                  f"Crashes only: launchd does not rotate it. tokwatt rotates its own {LOG}.")  # fmt: skip
-
-
-def _lines(entries: Iterator[_Entry]) -> Iterator[str]:
-    for entry in entries:
-        if entry.comment:
-            yield f"    <!-- {entry.comment} -->\n"
-        yield from _pair(entry.key, entry.value, "    ")
-
-
-def _pair(key: str, value: Any, indent: str) -> Iterator[str]:
-    yield f"{indent}<key>{escape(key)}</key>\n"
-    yield from _value(value, indent)
-
-
-def _value(value: Any, indent: str) -> Iterator[str]:
-    if isinstance(value, bool):
-        yield f"{indent}<{'true' if value else 'false'}/>\n"
-    elif isinstance(value, int):
-        yield f"{indent}<integer>{value}</integer>\n"
-    elif isinstance(value, str):
-        yield f"{indent}<string>{escape(value)}</string>\n"
-    elif isinstance(value, Mapping):
-        yield f"{indent}<dict>\n"
-        for key, inner in value.items():
-            yield from _pair(key, inner, indent + "    ")
-        yield f"{indent}</dict>\n"
-    elif isinstance(value, Sequence):
-        yield f"{indent}<array>\n"
-        for inner in value:
-            yield from _value(inner, indent + "    ")
-        yield f"{indent}</array>\n"
-    else:
-        raise TypeError(f"a property list here has no {type(value).__name__}")
