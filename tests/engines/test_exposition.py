@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.exposition import MAX_LINES, MAX_MODELS, Page, Row, Table, numbers
@@ -145,3 +150,27 @@ def test_a_page_without_end_is_no_page():
 )
 def test_versions_are_numbers_unless_they_are_between_versions(text: str, expected: tuple[int, ...] | None):
     assert numbers(text) == expected
+
+
+NAMES = some.sampled_from(("x_running", "x_usage", "x_tokens_total", "x_done_total", "# TYPE x_running", "y", ""))
+LABELS = some.sampled_from(
+    ("", "{", "}", "{}", '{model_name="a"}', '{model_name="\\x00\\n"}', '{model_name="', "{a=1}", '{"x"}')
+)
+VALUES = some.sampled_from(
+    ("1", "-0", "nan", "1e308", "1e309", "0x10", "1_0", "1 2 3", "", "\x00", "\u0663", "1 # {} 1")
+)
+GAPS = some.sampled_from((" ", "", "\t"))
+LINE = some.tuples(NAMES, LABELS | some.text(max_size=9), GAPS, VALUES).map("".join)
+
+
+@settings(max_examples=500, deadline=None)
+@given(lines=some.lists(LINE | some.text(max_size=30)), version=some.none() | some.text())
+def test_whatever_a_page_holds_numbers_are_finite_and_names_are_clean(lines: list[str], version: str | None):
+    body = "\n".join(lines).encode("utf-8", "surrogatepass")
+    with suppress(EngineError):
+        readings, missing = Page(body, TABLE).readings("e", None, version)
+        assert missing is None or len(missing) < 200
+        for reading in readings:
+            assert math.isfinite(reading.value)
+            assert reading.value >= 0
+            assert all(text.isprintable() and text for _, text in reading.labels)

@@ -123,7 +123,7 @@ class Page:
         missing = [next((row.theirs for row in same if row.always), "") for same in rows.values() if self._lacks(same)]
         if not missing or (self._table.working and not self.has(self._table.working)):
             return tuple(readings), None
-        return tuple(readings), f"has no {missing[0]} on /metrics" + (f" of version {version}" if version else "")
+        return tuple(readings), f"has no {missing[0]} on /metrics" + (f" of version {version[:40]}" if version else "")
 
     def _lacks(self, rows: list[Row]) -> bool:
         return any(row.always for row in rows) and not any(self.has(row.theirs) for row in rows)

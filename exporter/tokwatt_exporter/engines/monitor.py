@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.clock import Clock, SystemClock
 from tokwatt_exporter.collectors.base import Collector
 from tokwatt_exporter.config import Config
+from tokwatt_exporter.engines.base import State
 from tokwatt_exporter.engines.client import Client, connect
 from tokwatt_exporter.engines.discovery import Found
 from tokwatt_exporter.engines.names import Names
@@ -158,13 +159,15 @@ class EngineMonitor(Collector):
             if watch.last:
                 yield c.ENGINE_UP(watch.last.state is not None, engine=watch.name)
         else:
-            models = [model.name for model in outcome.state.models] if outcome.state else []
-            if outcome.state and outcome.state.dropped:
-                self._metrics.inc(c.SAMPLES_DROPPED, outcome.state.dropped, reason="label_limit")
+            state = outcome.state or State()
+            models = {model.name for model in state.models}
+            models |= {dict(reading.labels).get("model", "") for reading in state.readings}
+            if state.dropped:
+                self._metrics.inc(c.SAMPLES_DROPPED, state.dropped, reason="label_limit")
             yield from readings(watch.name, outcome, lambda model: self._admit(watch.url, model, models))
         yield from self._processes.readings(watch.name)
 
-    def _admit(self, url: str, model: str, present: list[str]) -> bool:
+    def _admit(self, url: str, model: str, present: Collection[str]) -> bool:
         admitted = self._admitted.setdefault(url, {})
         if model not in admitted and len(admitted) >= c.MODELS_PER_ENGINE:
             for gone in [name for name in admitted if name not in present]:
