@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 
 from tokwatt_exporter.engines.answers import clean, known, number, positive, unload_time
 from tokwatt_exporter.engines.base import Answer, State
+from tokwatt_exporter.engines.registry import KINDS
 from tokwatt_exporter.engines.scan import adapter, recognise
 from tokwatt_exporter.engines.sockets import Listener
 from tokwatt_exporter.errors import EngineError
@@ -24,7 +25,13 @@ JSON = some.recursive(
 #: Objects with the keys that adapters look for, and anything at all in them.
 KEYS = ("models", "data", "id", "name", "meta", "status", "value", "role", "build_info", "model_alias", "model_ftype",
         "default_generation_settings", "n_ctx", "size", "size_vram", "expires_at", "details", "version", "digest",
-        "is_sleeping", "owned_by", "ftype", "context_length", "quantization_level")  # fmt: skip
+        "is_sleeping", "owned_by", "ftype", "context_length", "quantization_level",
+        "key", "loaded_instances", "config", "quantization", "format", "state", "result", "queue", "idle", "error",
+        "instances", "runners", "shardAssignments", "modelId", "runnerToShard", "shards", "running", "model",
+        "loaded_models", "backends", "summary", "server", "in_flight", "request_queue_depth", "apc", "enabled",
+        "models_discovered", "active_requests", "waiting_requests", "total_prompt_tokens", "total_cached_tokens",
+        "loaded", "is_loading", "actual_size", "max_context_window", "engine_pool", "detail", "info", "title",
+        "model_name", "loading", "prompt_tokens_total", "generated_tokens_total", "lmstudio")  # fmt: skip
 ROW = some.dictionaries(some.sampled_from(KEYS), JSON, max_size=6)
 BODY = some.one_of(
     JSON, ROW, some.dictionaries(some.sampled_from(("models", "data")), some.lists(ROW | JSON, max_size=4), min_size=1)
@@ -68,14 +75,15 @@ ANSWERS = some.lists(
 
 
 @settings(max_examples=300, deadline=None)
-@given(answers=ANSWERS, kind=some.sampled_from(("llama_cpp", "ollama", "openai_compatible")))
+@given(answers=ANSWERS, kind=some.sampled_from(KINDS))
 def test_a_state_has_clean_names_and_finite_numbers(answers: list[Answer], kind: str):
     try:
         state: State = asyncio.run(adapter(kind).look(Canned(answers), "e"))
     except EngineError as error:
         assert str(error)
         return
-    for text in [state.version, *(m.name for m in state.models), *(m.quantization for m in state.models)]:
+    words = [word for m in state.models for word in (m.name, m.quantization, m.format)]
+    for text in [state.version, state.problem, *words]:
         assert text is None or (text.isprintable() and 0 < len(text) <= 200)
     for model in state.models:
         for value in (model.memory_bytes, model.gpu_memory_bytes, model.context_tokens, model.expires):
@@ -90,7 +98,7 @@ def test_recognising_gives_evidence_or_none_or_an_engine_error(answers: list[Ans
         found = asyncio.run(recognise(Canned(answers)))
     except EngineError:
         return
-    assert found is None or (found[0] in ("llama_cpp", "ollama", "openai_compatible") and all(found[1]))
+    assert found is None or (found[0] in KINDS and all(found[1]))
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from fakes import engine_kinds as kinds
 from fakes import engines as fake
 from fakes.engines import FakeEngine, as_json, recorded, response
 from support.captures import shared_captures
 from tokwatt_exporter.engines.client import Client, NoAnswer
-from tokwatt_exporter.engines.scan import recognise
+from tokwatt_exporter.engines.registry import KINDS
+from tokwatt_exporter.engines.scan import adapter, recognise
+from tokwatt_exporter.errors import EngineError
 
 HTTP = {
     "root": "/", "root.404": "/", "health": "/health", "health.200": "/health", "healthz": "/healthz",
@@ -31,47 +34,6 @@ def replay(engine: str, default: bytes = response(404, b"Not Found", "text/plain
     """Every recorded answer of an engine at its path."""
     files = {file.name.removesuffix(".http"): file for file in sorted(captures(engine).glob(f"{only}*.http"))}
     return FakeEngine({HTTP[name]: recorded(file) for name, file in files.items() if name in HTTP}, default)
-
-
-def lm_studio() -> FakeEngine:
-    """Any unknown path is HTTP 200; the list of models is the documented one."""
-    folder = captures("lmstudio")
-    listed = {"object": "list", "data": [{"id": "qwen", "object": "model", "owned_by": "organization_owner"}]}
-    return FakeEngine(
-        {"/v1/models": as_json(listed), "/lmstudio-greeting": response(200, (folder / "greeting.json").read_bytes())},
-        response(200, (folder / "route-missing.http200.json").read_bytes()),
-    )
-
-
-def docker_model_runner() -> FakeEngine:
-    """Its Ollama face and its list of models."""
-    tags = {"models": [{"name": "ai/smollm2:latest", "digest": "sha256:354bf30d0aa3", "details": {"format": "gguf"}}]}
-    return FakeEngine({
-        "/": response(200, (captures("docker-model-runner") / "root.txt").read_bytes(), "text/plain"),
-        "/api/version": as_json({"version": "0.1.0"}), "/api/ps": as_json({"models": []}), "/api/tags": as_json(tags),
-        "/v1/models": as_json({"object": "list", "data": [{"id": "ai/smollm2", "owned_by": "docker"}]}),
-    })  # fmt: skip
-
-
-def kobold() -> FakeEngine:
-    """A web page at the root and Ollama rows with a digest of its own."""
-    row = {"name": "koboldcpp/m", "digest": "1" * 64, "details": {"family": "koboldcpp"}}
-    return FakeEngine({
-        "/api/extra/version": response(200, (captures("koboldcpp") / "api-extra-version.json").read_bytes()),
-        "/api/tags": as_json({"models": [row]}), "/": response(200, b"<html>", "text/html"),
-        "/v1/models": as_json({"object": "list", "data": [{"id": "koboldcpp/m", "owned_by": "koboldcpp"}]}),
-    })  # fmt: skip
-
-
-def local_ai(loaded: bool = True, stored: bool = True) -> FakeEngine:
-    """The nearest to Ollama: greeting, version, and rows whose digests give it away."""
-    row = {"name": "m", "size": 0, "size_vram": 0, "expires_at": "2026-11-24T00:00:00Z", "digest": "sha256:" + "a" * 64}
-    return FakeEngine({
-        "/": response(200, b"Ollama is running", "text/plain"), "/api/version": as_json({"version": "0.9.0"}),
-        "/api/ps": as_json({"models": [row] if loaded else []}), "/readyz": response(200, b"OK", "text/plain"),
-        "/api/tags": as_json({"models": [row] if stored else []}),
-        "/v1/models": as_json({"object": "list", "data": [{"id": "m", "object": "model"}]}),
-    })  # fmt: skip
 
 
 def sglang() -> FakeEngine:
@@ -110,6 +72,33 @@ def loading_llama() -> FakeEngine:
     return FakeEngine({}, busy)
 
 
+def mlx_lm_with_models() -> FakeEngine:
+    return kinds.mlx_lm(captures("mlx-lm"), "mlx-community/Qwen3-4bit")
+
+
+def no_models(engine: FakeEngine) -> FakeEngine:
+    engine.routes["/v1/models"] = as_json({"object": "list", "data": []})
+    return engine
+
+
+def python_web_server() -> FakeEngine:
+    """Python's own web server with a list of models and nothing else of mlx_lm.server."""
+    server = {"Server": "BaseHTTP/0.6 Python/3.11.7"}
+    rows = as_json({"object": "list", "data": [{"id": "m", "object": "model"}]}, **server)
+    return FakeEngine({"/v1/models": rows}, response(404, b"Not Found", "text/plain", **server))
+
+
+def nearly_mlx_lm(listed: bytes) -> FakeEngine:
+    """All that mlx_lm.server says, but for its list of models."""
+    engine = kinds.mlx_lm(captures("mlx-lm"))
+    engine.routes["/v1/models"] = listed
+    return engine
+
+
+BASE_HTTP = {"Server": "BaseHTTP/0.6 Python/3.11.7"}
+OWNED = as_json({"object": "list", "data": [{"id": "m", "owned_by": "me"}]}, **BASE_HTTP)
+
+
 TABLE = {
     "llama.cpp": (lambda: fake.llama_cpp(captures("llama.cpp")), "llama_cpp"),
     "llama.cpp router": (lambda: fake.llama_cpp_router(captures("llama.cpp")), "llama_cpp"),
@@ -119,22 +108,61 @@ TABLE = {
     "ollama with nothing loaded": (idle_ollama, "ollama"),
     "ollama with nothing at all": (empty_ollama, "ollama"),
     "ollama before context_length": (old_ollama, "ollama"),
-    "vmlx, greeting as ollama": (lambda: replay("vmlx"), "openai_compatible"),
-    "localai, greeting as ollama": (local_ai, "openai_compatible"),
-    "localai, nothing loaded": (lambda: local_ai(loaded=False), "openai_compatible"),
-    "localai, no models": (lambda: local_ai(loaded=False, stored=False), "openai_compatible"),
-    "sglang, greeting as ollama": (sglang, "openai_compatible"),
-    "docker model runner": (docker_model_runner, "openai_compatible"),
-    "koboldcpp": (kobold, "openai_compatible"),
-    "lm studio": (lm_studio, "openai_compatible"),
-    "mlx-vlm": (lambda: replay("mlx-vlm"), "openai_compatible"),
-    "rapid-mlx": (lambda: replay("rapid-mlx"), "openai_compatible"),
-    "vllm-mlx": (lambda: replay("vllm-mlx"), "openai_compatible"),
-    "mlx-lm, whose list is empty text": (lambda: replay("mlx-lm"), None),
+    "lm studio": (lambda: kinds.lm_studio(captures("lmstudio")), "lm_studio"),
+    "lm studio with nothing": (lambda: no_models(kinds.lm_studio(captures("lmstudio"))), "lm_studio"),
+    "lm studio before 0.4": (lambda: kinds.old_lm_studio(captures("lmstudio")), "lm_studio"),
+    "lm studio with a token": (kinds.locked_lm_studio, "lm_studio"),
+    "lm studio with a token, politely": (lambda: kinds.locked_lm_studio(200), "lm_studio"),
+    "mlx-lm, whose list is empty text": (lambda: kinds.mlx_lm(captures("mlx-lm")), "mlx_lm"),
+    "mlx-lm with a cache": (mlx_lm_with_models, "mlx_lm"),
+    "mlx-vlm": (lambda: kinds.mlx_vlm(captures("mlx-vlm")), "mlx_vlm"),
+    "omlx": (lambda: kinds.omlx("qwen", "llama"), "omlx"),
+    "omlx without models": (kinds.omlx, "omlx"),
+    "omlx with an API key": (kinds.locked_omlx, "omlx"),
+    "exo": (kinds.exo, "exo"),
+    "koboldcpp": (lambda: kinds.koboldcpp(captures("koboldcpp")), "koboldcpp"),
+    "jan": (lambda: kinds.jan("qwen"), "jan"),
+    "jan with nothing running": (kinds.jan, "jan"),
+    "jan with an API key": (kinds.locked_jan, "jan"),
+    "jan that does not trust us": (lambda: kinds.locked_jan(b"Invalid host header", 403), "jan"),
+    "localai, greeting as ollama": (kinds.local_ai, "localai"),
+    "localai, nothing loaded": (lambda: kinds.local_ai(loaded=False), "localai"),
+    "localai, no models": (lambda: kinds.local_ai(loaded=False, stored=False), "localai"),
+    "llama-swap": (lambda: kinds.llama_swap(("big", "ready")), "llama_swap"),
+    "llama-swap at rest": (kinds.llama_swap, "llama_swap"),
+    "docker model runner": (lambda: kinds.docker_model_runner(captures("docker-model-runner")), "docker_model_runner"),
+    "docker model runner, empty": (
+        lambda: kinds.docker_model_runner(captures("docker-model-runner"), stored=False), "docker_model_runner",
+    ),
+    "a proxy with a list of models": (lambda: FakeEngine({"/v1/models": kinds.listing("gpt")}), "openai_compatible"),
+    "a proxy that has no models": (lambda: FakeEngine({"/v1/models": kinds.listing()}), "openai_compatible"),
+    "a server owned by an unknown": (
+        lambda: FakeEngine({"/v1/models": kinds.listing("m", owner="me")}), "openai_compatible",
+    ),
+    "a Python web server": (python_web_server, "openai_compatible"),
+    "a Python web server with owners": (lambda: nearly_mlx_lm(OWNED), "openai_compatible"),
+    "a Python web server without a list": (
+        lambda: nearly_mlx_lm(response(404, b"", "application/json", **BASE_HTTP)), None,
+    ),
+    "a proxy that knows what LM Studio is": (
+        lambda: FakeEngine({"/v1/models": kinds.listing("m"), "/lmstudio-greeting": as_json({"lmstudio": "no"})}),
+        "openai_compatible",
+    ),
     "a web server": (lambda: FakeEngine({}), None),
     "a web server with a page for everything": (lambda: FakeEngine({}, response(200, b"<p>", "text/html")), None),
+    "a web server with a password": (lambda: FakeEngine({}, response(401, b"Unauthorized", "text/plain")), None),
     "a list of something else": (lambda: FakeEngine({"/v1/models": as_json({"data": [{"name": "x"}]})}), None),
 }  # fmt: skip
+
+#: Engines for which another table says who they are.
+OTHERS = {
+    "vmlx, greeting as ollama": lambda: replay("vmlx"),
+    "sglang, greeting as ollama": sglang,
+    "rapid-mlx": lambda: replay("rapid-mlx"),
+    "vllm-mlx": lambda: replay("vllm-mlx"),
+}
+OURS = sorted({kind for _, kind in TABLE.values() if kind} - {"openai_compatible"})
+ENGINES = {name: make for name, (make, _) in TABLE.items()} | OTHERS
 
 
 def kind_of(url: str) -> str | None:
@@ -171,13 +199,77 @@ def test_a_server_that_is_no_engine_is_asked_exactly_one_question():
         assert server.asked() == ["/v1/models"]
 
 
-def test_recognising_only_reads(monkeypatch: pytest.MonkeyPatch):
-    for make, _ in TABLE.values():
+#: What no engine is ever asked, by anybody.
+FORBIDDEN = {
+    "/slots", "/unload", "/flush_cache", "/health_generate", "/upstream", "/engines/requests", "/state/tasks",
+    "/admin/api/stats",
+}  # fmt: skip
+
+
+def test_recognising_only_reads():
+    for make in ENGINES.values():
         with make() as engine:
             kind_of(engine.url)
             assert {request.method for request in engine.requests} == {"GET"}
-            # Each of these generates a token, wakes, loads or unloads a model somewhere.
-            assert not {"/health", "/slots", "/unload", "/flush_cache", "/health_generate"} & set(engine.asked())
+            # Each of these wakes, loads or unloads a model somewhere, or shows what is none of our business.
+            assert not FORBIDDEN & set(engine.asked())
+
+
+def test_health_which_makes_sglang_generate_is_asked_only_of_who_is_not_sglang():
+    asked = set()
+    for name, make in ENGINES.items():
+        with make() as engine:
+            kind_of(engine.url)
+            if "/health" in engine.asked():
+                asked.add(name)
+    assert asked == {"mlx-lm, whose list is empty text", "mlx-lm with a cache", "omlx with an API key"}
+
+
+def test_lm_studio_is_not_asked_for_a_page_that_it_does_not_have():
+    for make in (kinds.lm_studio, kinds.old_lm_studio):
+        with make(captures("lmstudio")) as engine:
+            kind_of(engine.url)
+            assert set(engine.asked()) <= {"/v1/models", "/lmstudio-greeting"}
+
+
+def evidence_of(url: str) -> dict[str, list[str]]:
+    """What every adapter says, each asked on its own."""
+
+    async def each() -> dict[str, list[str]]:
+        found = {}
+        for kind in KINDS:
+            async with Client(url) as ask:
+                try:
+                    evidence = await adapter(kind).recognise(ask)
+                except EngineError:
+                    continue
+            if evidence:
+                found[kind] = evidence
+        return found
+
+    return asyncio.run(each())
+
+
+@pytest.mark.parametrize("who", ENGINES)
+def test_no_two_adapters_claim_the_same_engine_in_whatever_order_they_are_asked(who: str):
+    with ENGINES[who]() as engine:
+        claimed = evidence_of(engine.url).keys() - {"openai_compatible"}
+    if who in OTHERS:
+        assert not claimed & set(OURS)
+    else:
+        assert claimed == {TABLE[who][1]} - {"openai_compatible", None}
+
+
+def test_two_engines_that_swap_their_ports_are_told_apart():
+    one, other = kinds.omlx("qwen"), kinds.lm_studio(captures("lmstudio"))
+    with one, other:
+        ports = one.port, other.port
+        assert (kind_of(one.url), kind_of(other.url)) == ("omlx", "lm_studio")
+    one, other = kinds.omlx("qwen"), kinds.lm_studio(captures("lmstudio"))
+    other.port, one.port = ports
+    with one, other:
+        assert kind_of(f"http://127.0.0.1:{ports[0]}") == "lm_studio"
+        assert kind_of(f"http://127.0.0.1:{ports[1]}") == "omlx"
 
 
 def test_a_server_that_cannot_answer_yet_may_be_asked_again():
