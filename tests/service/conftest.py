@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import io
 import json
 import os
 import signal
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
+from unittest import mock
 
 import pytest
 
 from fakes import launchctl as fake_launchctl
 from fakes import systemctl as fake_systemctl
 from support.captures import shared_captures
+from tokwatt_exporter.service import tool
 from tokwatt_exporter.service.base import Account, Command
 from tokwatt_exporter.service.launchctl import Launchctl
 from tokwatt_exporter.service.launchd import Launchd
@@ -23,11 +28,36 @@ from tokwatt_exporter.service.systemd import Systemd
 PRINTS = "macos/launchd"
 
 
-def program(path: Path, module: object, state: Path) -> str:
+#: Fakes and their states, by the path of their program.
+PROGRAMS: dict[str, tuple[ModuleType, Path]] = {}
+
+
+def program(path: Path, module: ModuleType, state: Path) -> str:
     """A program that runs a fake's module with a state of its own."""
     path.write_text(f'#!/bin/sh\nexec "{sys.executable}" -IS "{module.__file__}" "{state}" "$@"\n')
     path.chmod(0o755)
+    PROGRAMS[str(path)] = module, state
     return str(path)
+
+
+@pytest.fixture(autouse=True)
+def _fakes_run_here(request, monkeypatch):
+    """A fake that is called from this process runs in it, in a twentieth of the time; end-to-end tests start it."""
+    real = tool.run
+
+    def run(path, *arguments, environ=None):
+        if str(path) not in PROGRAMS:
+            return real(path, *arguments, environ=environ)
+        module, state = PROGRAMS[str(path)]
+        out, err = io.StringIO(), io.StringIO()
+        with mock.patch.dict(os.environ, environ or {}), redirect_stdout(out), redirect_stderr(err):
+            code = module.main(str(state), *arguments)
+        return tool.Result(code, out.getvalue(), err.getvalue())
+
+    if not request.node.get_closest_marker("e2e"):
+        monkeypatch.setattr(tool, "run", run)
+    yield
+    PROGRAMS.clear()
 
 
 class Fake:
