@@ -78,6 +78,13 @@ def test_an_instance_of_no_known_runner_is_not_loaded():
     assert states(state)["m"] == "loading"
 
 
+def test_of_two_instances_of_a_model_the_one_that_is_ready_counts():
+    shards = {"modelId": "m", "runnerToShard": {"r1": {}}}
+    starting = {"MlxRingInstance": {"shardAssignments": shards | {"runnerToShard": {"r3": {}}}}}
+    instances = {"i": starting, "j": {"MlxRingInstance": {"shardAssignments": shards}}, "k": starting}
+    assert states(look("exo", kinds.exo(instances=instances)))["m"] == "loaded"
+
+
 def test_another_server_at_its_place_is_an_error():
     engine = kinds.exo(parts=False)
     engine.routes["/state"] = as_json({"state": "ok"})

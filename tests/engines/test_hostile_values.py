@@ -117,7 +117,7 @@ def _replaced(answer: Answer, spot: tuple[Any, ...], strange: Any) -> Answer:
 
 
 @pytest.mark.parametrize("who", ENGINES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=some.integers(0, 10**6), strange=STRANGE)
 def test_a_strange_value_anywhere_costs_at_most_the_look(who: str, seed: int, strange: Any):
     kind, make = ENGINES[who]
@@ -138,7 +138,7 @@ def test_a_strange_value_anywhere_costs_at_most_the_look(who: str, seed: int, st
 
 
 @pytest.mark.parametrize("who", ENGINES)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=some.integers(0, 10**6), strange=STRANGE)
 def test_a_strange_value_never_makes_one_engine_look_like_another(who: str, seed: int, strange: Any):
     async def claims() -> set[str]:

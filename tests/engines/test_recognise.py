@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,14 @@ def nearly_mlx_lm(listed: bytes) -> FakeEngine:
     return engine
 
 
+def proxy(owner: str | None, path: str, ready: bool = False, **answer: Any) -> FakeEngine:
+    """The list of models of an engine, and something else where only that engine has its own answer."""
+    engine = FakeEngine({"/v1/models": kinds.listing("m", owner=owner), path: as_json(answer)})
+    if ready:
+        engine.routes["/readyz"] = response(200, b"OK", "text/plain")
+    return engine
+
+
 BASE_HTTP = {"Server": "BaseHTTP/0.6 Python/3.11.7"}
 OWNED = as_json({"object": "list", "data": [{"id": "m", "owned_by": "me"}]}, **BASE_HTTP)
 
@@ -144,13 +153,15 @@ TABLE = {
     "a Python web server without a list": (
         lambda: nearly_mlx_lm(response(404, b"", "application/json", **BASE_HTTP)), None,
     ),
-    "a proxy that knows what LM Studio is": (
-        lambda: FakeEngine({"/v1/models": kinds.listing("m"), "/lmstudio-greeting": as_json({"lmstudio": "no"})}),
-        "openai_compatible",
-    ),
+    "a proxy that greets back": (lambda: proxy(None, "/lmstudio-greeting", lmstudio="no"), "openai_compatible"),
     "a web server": (lambda: FakeEngine({}), None),
     "a web server with a page for everything": (lambda: FakeEngine({}, response(200, b"<p>", "text/html")), None),
     "a web server with a password": (lambda: FakeEngine({}, response(401, b"Unauthorized", "text/plain")), None),
+    "a proxy in front of exo": (lambda: proxy("exo", "/node_id", detail="no"), "openai_compatible"),
+    "a proxy in front of koboldcpp": (lambda: proxy("koboldcpp", "/api/extra/version", result="no"), "openai_compatible"),
+    "a proxy in front of llama-swap": (lambda: proxy("llama-swap", "/running", running="no"), "openai_compatible"),
+    "a proxy with a system": (lambda: proxy(None, "/system", loaded_models=[], backends=[]), "openai_compatible"),
+    "a proxy with half of a system": (lambda: proxy(None, "/system", True, loaded_models=[]), "openai_compatible"),
     "a list of something else": (lambda: FakeEngine({"/v1/models": as_json({"data": [{"name": "x"}]})}), None),
 }  # fmt: skip
 
@@ -193,8 +204,9 @@ def replay_routes(engine: str) -> list[str]:
     return list(server.routes)
 
 
-def test_a_server_that_is_no_engine_is_asked_exactly_one_question():
-    with FakeEngine({}) as server:
+@pytest.mark.parametrize("default", [None, response(401, b"Unauthorized"), response(200, b"<html>", "text/html")])
+def test_a_server_that_is_no_engine_is_asked_exactly_one_question(default: bytes | None):
+    with FakeEngine({}, default) as server:
         assert kind_of(server.url) is None
         assert server.asked() == ["/v1/models"]
 
@@ -270,6 +282,15 @@ def test_two_engines_that_swap_their_ports_are_told_apart():
     with one, other:
         assert kind_of(f"http://127.0.0.1:{ports[0]}") == "lm_studio"
         assert kind_of(f"http://127.0.0.1:{ports[1]}") == "omlx"
+
+
+@pytest.mark.parametrize(
+    ("owner", "asked"), [("me", ["/", "/openapi.json"]), (None, ["/", "/readyz"])],
+)  # fmt: skip
+def test_an_engine_that_nobody_knows_is_asked_only_what_its_list_leaves_open(owner: str | None, asked: list[str]):
+    with FakeEngine({"/v1/models": kinds.listing("m", owner=owner)}) as server:
+        assert kind_of(server.url) == "openai_compatible"
+        assert server.asked() == ["/v1/models", "/lmstudio-greeting", *asked]
 
 
 def test_a_server_that_cannot_answer_yet_may_be_asked_again():

@@ -8,7 +8,7 @@ from tokwatt_exporter.engines.answers import clean, known, mapping, rows
 from tokwatt_exporter.engines.base import Asker, Model, State
 from tokwatt_exporter.engines.exposition import Table, fetch
 from tokwatt_exporter.engines.llama_cpp import METRICS as LLAMA_CPP
-from tokwatt_exporter.engines.openai_compatible import SHARED_SECONDS, OpenAICompatible, model_rows, owners
+from tokwatt_exporter.engines.openai_compatible import SHARED_SECONDS, OpenAICompatible, model_rows, owned_by, owners
 from tokwatt_exporter.engines.replies import STEADY_SECONDS, content, optional
 from tokwatt_exporter.errors import EngineError
 
@@ -25,12 +25,12 @@ class DockerModelRunner(OpenAICompatible):
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """Its greeting, and Docker as the owner of its models where it has any."""
-        owned = owners(await ask.get("/v1/models", SHARED_SECONDS))
-        if owned not in ({"docker"}, set()):
+        first = await ask.get("/v1/models", SHARED_SECONDS)
+        if not owned_by(first, "docker"):
             return None
         if (await ask.get("/", SHARED_SECONDS)).body.strip() != b"Docker Model Runner is running":
             return None
-        return ["it greets as Docker Model Runner", *(["its models are owned by docker"] if owned else [])]
+        return ["it greets as Docker Model Runner", *(["its models are owned by docker"] if owners(first) else [])]
 
     async def look(self, ask: Asker, name: str) -> State:
         """The models that run and those that are stored."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tokwatt_exporter.engines.answers import clean, mapping
 from tokwatt_exporter.engines.base import Answer, Asker, Model, State
 from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible, model_rows
-from tokwatt_exporter.engines.replies import optional
+from tokwatt_exporter.engines.replies import optional, refused
 from tokwatt_exporter.errors import EngineError
 
 UNTRUSTED = b"Invalid host header"
@@ -22,7 +22,9 @@ class Jan(OpenAICompatible):
     async def recognise(self, ask: Asker) -> list[str] | None:
         """The title of its API, which it shows to anybody; asked for where the rest may be Jan's."""
         first = await ask.get("/v1/models", SHARED_SECONDS)
-        if not _refused(first) and model_rows(first) is None:
+        listed = model_rows(first)
+        # Jan names the owner of every model.
+        if not _refused(first) and (listed is None or not all(row.get("owned_by") for row in listed)):
             return None
         title = clean(mapping(mapping(optional(await ask.get("/openapi.json"))).get("info")).get("title"))
         if not title or not title.startswith("Jan API"):
@@ -32,7 +34,7 @@ class Jan(OpenAICompatible):
     async def look(self, ask: Asker, name: str) -> State:
         """The models of running servers, and those of other providers; Jan says neither version nor counters."""
         answer = await ask.get("/v1/models")
-        if _refused(answer):
+        if refused(answer):
             return State(problem=NOT_TRUSTED if answer.body == UNTRUSTED else NEEDS_KEY)
         listed = model_rows(answer)
         if listed is None:
@@ -48,4 +50,4 @@ class Jan(OpenAICompatible):
 
 
 def _refused(answer: Answer) -> bool:
-    return answer.status in (401, 403) and answer.body in REFUSALS
+    return refused(answer) and answer.body in REFUSALS

@@ -30,15 +30,15 @@ class LocalAI(OpenAICompatible):
     ports = (8080,)
 
     async def recognise(self, ask: Asker) -> list[str] | None:
-        """Backends and loaded models on /system, beside a page that says it is ready."""
+        """Backends and loaded models on /system, beside a page that says whether it is ready."""
         if owners(await ask.get("/v1/models", SHARED_SECONDS)) != set():
             return None
-        if (await ask.get("/readyz")).status != 200:
+        if (await ask.get("/readyz")).status not in (200, 503):
             return None
         system = mapping(optional(await ask.get("/system")))
         if not isinstance(system.get("loaded_models"), list) or "backends" not in system:
             return None
-        return ["/system lists its backends and loaded models", "/readyz says that it is ready"]
+        return ["/system lists its backends and loaded models", "/readyz says whether it is ready"]
 
     async def look(self, ask: Asker, name: str) -> State:
         """The models in memory and the configured ones."""

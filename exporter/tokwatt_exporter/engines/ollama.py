@@ -28,7 +28,7 @@ class Ollama(Engine):
         if model_rows(await ask.get("/v1/models", SHARED_SECONDS)) is None:
             return None
         # vMLX ends the greeting with a newline.
-        if (await ask.get("/")).body != b"Ollama is running":
+        if (await ask.get("/", SHARED_SECONDS)).body != b"Ollama is running":
             return None
         version = known(mapping(_json(await ask.get("/api/version"))).get("version"))
         if not version:

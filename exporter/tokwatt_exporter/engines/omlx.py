@@ -9,7 +9,7 @@ from urllib.parse import quote
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.answers import clean, known, mapping, number, positive, rows
 from tokwatt_exporter.engines.base import Answer, Asker, Model, State
-from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible, owners
+from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible, owned_by, owners
 from tokwatt_exporter.engines.replies import content, engine_wide, optional, refused
 from tokwatt_exporter.errors import EngineError
 from tokwatt_exporter.snapshot import Reading
@@ -26,7 +26,7 @@ class OMLX(OpenAICompatible):
         first = await ask.get("/v1/models", SHARED_SECONDS)
         if refused(first):
             return ["/health has its engine pool"] if _locked(first) and _pool(await ask.get("/health")) else None
-        if owners(first) not in ({"omlx"}, set()):
+        if not owned_by(first, "omlx"):
             return None
         status = mapping(optional(await ask.get("/api/status")))
         if not {"models_discovered", "loaded_models", "active_requests"} <= status.keys():

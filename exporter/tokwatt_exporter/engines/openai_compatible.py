@@ -84,6 +84,12 @@ def owners(answer: Answer) -> set[str] | None:
     return None if models is None else {owner for row in models if (owner := clean(row.get("owned_by")))}
 
 
+def owned_by(answer: Answer, owner: str) -> bool:
+    """Whether there is a list and every model in it, if there is any, says that it has this owner."""
+    models = model_rows(answer)
+    return models is not None and all(row.get("owned_by") == owner for row in models)
+
+
 def chosen(options: Mapping[str, Any], *allowed: str) -> dict[str, Any]:
     """The options that were given; `TypeError` for one that the engine does not take."""
     if unknown := options.keys() - set(allowed):
