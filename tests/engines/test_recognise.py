@@ -158,7 +158,7 @@ TABLE = {
     "a web server with a page for everything": (lambda: FakeEngine({}, response(200, b"<p>", "text/html")), None),
     "a web server with a password": (lambda: FakeEngine({}, response(401, b"Unauthorized", "text/plain")), None),
     "a proxy in front of exo": (lambda: proxy("exo", "/node_id", detail="no"), "openai_compatible"),
-    "a proxy in front of koboldcpp": (lambda: proxy("koboldcpp", "/api/extra/version", result="no"), "openai_compatible"),
+    "a proxy of koboldcpp": (lambda: proxy("koboldcpp", "/api/extra/version", result="no"), "openai_compatible"),
     "a proxy in front of llama-swap": (lambda: proxy("llama-swap", "/running", running="no"), "openai_compatible"),
     "a proxy with a system": (lambda: proxy(None, "/system", loaded_models=[], backends=[]), "openai_compatible"),
     "a proxy with half of a system": (lambda: proxy(None, "/system", True, loaded_models=[]), "openai_compatible"),
