@@ -12,6 +12,7 @@ from fakes.asking import look, states, unload
 from fakes.engines import FakeEngine, as_json, response
 from support.captures import shared_captures
 from tokwatt_exporter import catalogue as c
+from tokwatt_exporter.engines.base import Model
 from tokwatt_exporter.errors import EngineError
 
 
@@ -24,11 +25,17 @@ def metrics(body: str) -> bytes:
     return response(200, body.encode(), "text/plain")
 
 
-def test_a_model_that_jan_lists_has_a_server_and_one_of_a_provider_has_none():
-    state = look("jan", kinds.jan("qwen"))
-    assert (states(state), state.loaded, state.version) == ({"qwen": "loaded"}, 1, None)
-    remote = look("jan", kinds.jan("gpt", owner="openai"))
-    assert (states(remote), remote.loaded) == ({"gpt": "available"}, 0)
+@pytest.mark.parametrize(("owner", "format"), [("user", None), ("llama.cpp", "gguf"), ("mlx", "mlx")])
+def test_a_model_that_jan_lists_as_its_own_has_a_server(owner: str, format: str | None):
+    state = look("jan", kinds.jan("qwen", owner=owner))
+    assert state.models == (Model("qwen", "loaded", format=format),)
+    assert (state.loaded, state.version) == (1, None)
+
+
+@pytest.mark.parametrize("owner", ["remote", "openai"])
+def test_a_model_of_a_provider_elsewhere_is_not_in_memory(owner: str):
+    state = look("jan", kinds.jan("gpt", owner=owner))
+    assert (states(state), state.loaded) == ({"gpt": "available"}, 0)
 
 
 def test_jan_that_wants_a_key_and_jan_that_does_not_trust_us_say_so():

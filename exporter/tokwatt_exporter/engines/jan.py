@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from tokwatt_exporter.engines.answers import clean, mapping
 from tokwatt_exporter.engines.base import Answer, Asker, Model, State
 from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible, model_rows
@@ -10,6 +12,8 @@ from tokwatt_exporter.errors import EngineError
 
 UNTRUSTED = b"Invalid host header"
 REFUSALS = (UNTRUSTED, b"Missing authorization header", b"Invalid or missing authorization token")
+#: Owners of models that Jan runs itself, with their format where that says it; the others are providers elsewhere.
+OWN = {"user": None, "llama.cpp": "gguf", "mlx": "mlx"}
 NOT_TRUSTED = "does not trust this host name; add it to the trusted hosts of Jan's local API server"
 
 
@@ -41,10 +45,10 @@ class Jan(OpenAICompatible):
             raise EngineError(f"has no list of models on /v1/models any more (HTTP {answer.status})")
         models: dict[str, Model] = {}
         for row in listed:
-            model = clean(row.get("id"))
+            model, owner = clean(row.get("id")), str(row.get("owned_by"))
             if model:
-                # Those of providers somewhere else are owned by them.
-                models.setdefault(model, Model(model, "loaded" if row.get("owned_by") == "user" else "available"))
+                state: Literal["loaded", "available"] = "loaded" if owner in OWN else "available"
+                models.setdefault(model, Model(model, state, format=OWN.get(owner)))
         loaded = sum(model.state == "loaded" for model in models.values())
         return State(models=tuple(models.values()), loaded=loaded)
 
