@@ -55,6 +55,14 @@ def test_one_with_an_api_key_is_up_and_unknown():
     assert "api-key-file" in str(state.problem)
 
 
+def test_one_that_cannot_list_its_models_yet_is_up():
+    engine = kinds.omlx("qwen")
+    engine.routes["/v1/models/status"] = as_json({"detail": "Server not initialized"}, 503)
+    state = look("omlx", engine)
+    assert (state.version, state.models, state.loaded) == ("0.7.0rc1", (), None)
+    assert "HTTP 503" in str(state.problem)
+
+
 def test_a_poll_is_two_questions_and_none_is_for_an_admin():
     engine = kinds.omlx("qwen")
     look("omlx", engine)

@@ -42,7 +42,11 @@ class OMLX(OpenAICompatible):
         if "models_discovered" not in status:
             raise EngineError("is not oMLX any more: /api/status says something else")
         version, readings = known(status.get("version")), _readings(name, status)
-        models = _models(mapping(content(await ask.get("/v1/models/status"))))
+        listed = await ask.get("/v1/models/status")
+        if listed.status != 200:
+            # While it starts.
+            return State(version, readings=readings, problem=f"does not list its models (HTTP {listed.status})")
+        models = _models(mapping(listed.json()))
         loaded = sum(model.state == "loaded" for model in models)
         return State(version, tuple(models), readings, loaded)
 
