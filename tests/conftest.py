@@ -1,6 +1,9 @@
 """Every test has a home of its own and sees none of the settings of the machine it runs on."""
 
+import itertools
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,9 +17,17 @@ def pytest_configure() -> None:
     os.environ["TOKWATT_TEST_CACHE"] = str(cache.root())
 
 
+@pytest.fixture(scope="session")
+def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    # Not one of pytest's own folders for each: it counts all there are to name the next.
+    folder = tmp_path_factory.mktemp("homes")
+    return (folder / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = tmp_path_factory.mktemp("home")
+def _own_home(_homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    home = next(_homes)
+    home.mkdir()
     monkeypatch.setenv("HOME", str(home))
     for folder in ("DATA", "CONFIG", "CACHE", "STATE", "RUNTIME"):
         monkeypatch.delenv(f"XDG_{folder}_HOME", raising=False)
@@ -25,3 +36,5 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
         settings = name.startswith(("TOKWATT_", "OTEL_")) and name not in OURS
         if settings or name.lower().endswith("_proxy") or name in ("STATE_DIRECTORY", "NO_COLOR", "FORCE_COLOR"):
             monkeypatch.delenv(name)
+    # Tests run side by side: whoever looks for engines says on which port, and disturbs nobody else's servers.
+    monkeypatch.setenv("TOKWATT_DISCOVERY_ENABLED", "false")

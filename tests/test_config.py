@@ -91,6 +91,8 @@ def test_engines_and_collectors_come_from_tables(toml, tmp_path):
         ('[[engine]]\nurl = "http://h"\napi_key_file = "x"', "unknown key api_key_file"),
         ('[[engine]]\nurl = "http://h"\nname = ""', "is not a name"),
         ("engine = 5", "unknown key engine"),
+        ("[discovery]\nport = [0]", "discovery.port: '0' is not a port"),
+        ('[discovery]\nport = ["http"]', "discovery.port: 'http' is not a port"),
         ("sample-interval = ", "not valid TOML"),
     ],
 )

@@ -109,6 +109,10 @@ class Config:
     discovery_enabled: bool = option(
         "discovery.enabled", parse.boolean, True, "Look for engines on loopback.", metavar="BOOL"
     )
+    discovery_port: tuple[int, ...] = option(
+        "discovery.port", parse.port, (), "Look on this port only; repeatable. Default: wherever an engine may be.",
+        many=True, metavar="PORT",
+    )  # fmt: skip
     discovery_interval: float = option(
         "discovery.interval", parse.duration, "15s", "Time between two looks for engines.", metavar="DURATION"
     )

@@ -55,6 +55,14 @@ def address(raw: Any) -> Address:
     return Address(host or "0.0.0.0", int(port))
 
 
+def port(raw: Any) -> int:
+    """A TCP port, from 1 on."""
+    text = str(raw).strip()
+    if not re.fullmatch(r"[0-9]+", text) or not 1 <= int(text) <= 65535:
+        raise ValueError(f"{text!r} is not a port")
+    return int(text)
+
+
 def path(raw: Any) -> Path:
     """A path, `~` expanded."""
     if not isinstance(raw, str | Path) or not str(raw):

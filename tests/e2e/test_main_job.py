@@ -130,9 +130,12 @@ def history(data_dir, reading):
     return json.loads(result.stdout)["samples"]
 
 
-def test_the_main_job_end_to_end(tmp_path):
+def test_the_main_job_end_to_end(tmp_path, monkeypatch):
+    port = free_port()
+    monkeypatch.setenv("TOKWATT_DISCOVERY_ENABLED", "true")
+    monkeypatch.setenv("TOKWATT_DISCOVERY_PORT", str(port))
     with (
-        llama_server(tmp_path) as engine,
+        llama_server(tmp_path, port=port) as engine,
         victoria_metrics(tmp_path) as vm,
         rotel(tmp_path, vm) as (otlp, rotel_log),
         daemon(tmp_path / "data", "--sample-interval", "1s", "--otlp.endpoint", otlp, "--otlp.interval", "2s",

@@ -212,10 +212,23 @@ def test_our_own_ports_those_of_the_system_and_other_users_are_left_alone():
     assert asked == []
 
 
+def test_where_ports_are_named_no_other_is_touched():
+    with llama() as one, llama() as two:
+        listeners = [Listener("127.0.0.1", one.port), Listener("127.0.0.1", two.port, os.getpid(), 1.0)]
+        seen = Scan(load({"discovery.port": [one.port]}, {}), lambda: listeners, [two.port])
+        assert [sighting.listener.port for sighting in asyncio.run(seen.round(())).sightings] == [one.port]
+        assert two.connections == 0
+
+
 def test_a_process_of_the_users_own_is_found_on_any_port():
     port = free_port()
+
+    def listeners() -> list[Listener]:
+        """What really listens there, and nothing of the tests that run beside this one."""
+        return [one for one in Sockets().listeners() if one.port == port]
+
     with process("llama_cpp", port) as pid:
-        found = [engine for engine in find(Scan(config(), hints=())) if engine.url.endswith(f":{port}")]
+        found = find(Scan(config(), listeners, ()))
     assert [(engine.kind, engine.pid) for engine in found] == [("llama_cpp", pid)]
     assert f"process {pid} listens on port {port}" in found[0].evidence
 

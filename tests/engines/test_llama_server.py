@@ -107,8 +107,9 @@ def test_version_model_and_context_are_the_engines_own(tmp_path: Path):
 
 def test_discovery_finds_it_by_its_process_and_names_the_process_that_listens(tmp_path: Path):
     with llama_server(tmp_path) as server:
-        found: list[Found] = discovery.find_now(config())
-        (one,) = [engine for engine in found if engine.url == server.url]
+        found: list[Found] = discovery.find_now(config(discovery_port=(server.port,)))
+        (one,) = found
+        assert one.url == server.url
     assert (one.kind, one.models, one.up) == ("llama_cpp", (server.model,), True)
     assert one.evidence[0] == "answers carry the header Server: llama.cpp"
     assert one.pid is not None

@@ -83,7 +83,9 @@ class Scan:
     ) -> None:
         """`sockets` lists who listens, `hints` are ports to try; by default this machine's and the adapters'."""
         self._sockets = sockets or Sockets().listeners
-        self._hints = {p for kind in ADAPTERS for p in adapter(kind).ports} if hints is None else set(hints)
+        usual = {p for kind in ADAPTERS for p in adapter(kind).ports} if hints is None else set(hints)
+        self._hints = set(config.discovery_port) or usual
+        self._anywhere = not config.discovery_port
         self._skip = {address.port for address in config.web_listen_address}
         self._skip |= {port(engine.url) for engine in config.engines if is_loopback(engine.url)}
         self._retry: dict[Listener, tuple[float, float]] = {}
@@ -124,7 +126,8 @@ class Scan:
         wanted = [
             one
             for one in present
-            if one.port not in self._skip and (one.port in self._hints or (one.pid and one.port >= LOWEST_PORT))
+            if one.port not in self._skip
+            and (one.port in self._hints or (self._anywhere and one.pid and one.port >= LOWEST_PORT))
         ]
         return sorted(wanted, key=lambda one: (one.port not in self._hints, one.port, one.host))
 
