@@ -3,8 +3,8 @@
 import math
 
 import pytest
-from fakes.apple.control import Fake
 
+from fakes.apple.control import Fake
 from fakes.apple.machine import Machine
 from tokwatt_exporter.apple.hid import Thermometers
 from tokwatt_exporter.errors import NotAvailable

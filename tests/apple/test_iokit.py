@@ -1,8 +1,8 @@
 """The IORegistry: entries are found by class, name and path, and let go of."""
 
 import pytest
-from fakes.apple.control import Fake
 
+from fakes.apple.control import Fake
 from fakes.apple.machine import Machine, Node
 from tokwatt_exporter.apple import iokit
 

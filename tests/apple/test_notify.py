@@ -1,7 +1,6 @@
 """notify(3): a state is read by name."""
 
 from fakes.apple.control import Fake
-
 from fakes.apple.machine import Machine
 from tokwatt_exporter.apple.notify import Notification
 

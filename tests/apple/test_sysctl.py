@@ -6,8 +6,8 @@ import struct
 from typing import Any
 
 import pytest
-from fakes.apple.control import Fake
 
+from fakes.apple.control import Fake
 from fakes.apple.machine import Interface, Machine
 from tokwatt_exporter.apple import sysctl
 
