@@ -153,6 +153,7 @@ TABLE = {
     "a Python web server without a list": (
         lambda: nearly_mlx_lm(response(404, b"", "application/json", **BASE_HTTP)), None,
     ),
+    "a proxy with an API": (lambda: proxy("me", "/openapi.json", info={"title": "an API"}), "openai_compatible"),
     "a proxy that greets back": (lambda: proxy(None, "/lmstudio-greeting", lmstudio="no"), "openai_compatible"),
     "a web server": (lambda: FakeEngine({}), None),
     "a web server with a page for everything": (lambda: FakeEngine({}, response(200, b"<p>", "text/html")), None),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tokwatt_exporter.engines.answers import clean, known, mapping, rows
 from tokwatt_exporter.engines.base import Asker, Model, State
 from tokwatt_exporter.engines.exposition import Table, fetch
@@ -13,7 +11,7 @@ from tokwatt_exporter.engines.replies import STEADY_SECONDS, content, optional
 from tokwatt_exporter.errors import EngineError
 
 #: Those of its llama.cpp servers, each with the name of its model; there are none while no model runs.
-METRICS = Table(tuple(replace(row, always=False) for row in LLAMA_CPP.rows), model="model")
+METRICS = Table(LLAMA_CPP.rows, model="model")
 NO_METRICS = "is running without metrics (DISABLE_METRICS=1): no token counters"
 
 
