@@ -124,7 +124,7 @@ def test_kill_9_of_writer_and_ingester_at_random_moments_loses_nothing_and_doubl
                                   stdout=subprocess.PIPE, text=True)  # fmt: skip
         ingester = subprocess.Popen([sys.executable, "-c", _INGESTER, str(data)], stdout=subprocess.PIPE, text=True)
         assert ingester.stdout.readline() == "ready\n"
-        time.sleep(0.2 + chance.random())
+        time.sleep(0.1 + chance.random() / 2)
         for victim in chance.sample([writer, ingester], 2):
             victim.kill()
             time.sleep(chance.random() / 20)

@@ -21,13 +21,27 @@ DAY = {"since": str(NOON - 86_400_000)}
 
 @pytest.fixture
 def data(tmp_path):
-    data = tmp_path / "data"
+    """Ten snapshots and a benchmark in a journal that is still written to."""
+    journal = written(tmp_path / "data")
+    yield tmp_path / "data"
+    journal.close()
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The same in a history, for tests that only read."""
+    data = tmp_path_factory.mktemp("kept")
+    written(data).close()
+    ingest(data)
+    return data
+
+
+def written(data):
     journal = Journal(data)
     for number in range(10):
         journal.append_snapshot(snapshot(number), "box")
     journal.append(bench())
-    yield data
-    journal.close()
+    return journal
 
 
 def samples(data, reading=None, **params):
@@ -41,32 +55,32 @@ def test_samples_are_what_was_sampled_the_pending_ones_too(data):
     assert rows[0] == {"time": "2026-09-21T14:13:20.000Z", "labels": {"fan": "left"}, "value": 1200.0, "host": "box"}
 
 
-def test_labels_choose_series(data):
-    rows = samples(data, labels=["sensor=core 2", "device=cpu"])
+def test_labels_choose_series(kept):
+    rows = samples(kept, labels=["sensor=core 2", "device=cpu"])
     assert [row["value"] for row in rows] == [n + 0.25 for n in range(10)]
-    assert samples(data, labels={"sensor": "core 2"}) == rows
-    assert samples(data, labels=["sensor=core 77"]) == []
-    assert len(samples(data, labels=["device=cpu"])) == 40
+    assert samples(kept, labels={"sensor": "core 2"}) == rows
+    assert samples(kept, labels=["sensor=core 77"]) == []
+    assert len(samples(kept, labels=["device=cpu"])) == 40
 
 
-def test_since_and_until_are_both_included(data):
-    assert len(samples(data, FAN_SPEED, since=NOON + 2000, until=NOON + 4000)) == 3
-    assert len(samples(data, FAN_SPEED, since=str(NOON + 2000), until="2026-09-21T14:13:24Z")) == 3
-    assert len(samples(data, FAN_SPEED, since=str(NOON // 1000 + 2), until="2026-09-21T16:13:24+02:00")) == 3
-    assert len(samples(data, FAN_SPEED, since=str(NOON / 1000 + 1.5), until="2026-09-21 14:13:24")) == 3
+def test_since_and_until_are_both_included(kept):
+    assert len(samples(kept, FAN_SPEED, since=NOON + 2000, until=NOON + 4000)) == 3
+    assert len(samples(kept, FAN_SPEED, since=str(NOON + 2000), until="2026-09-21T14:13:24Z")) == 3
+    assert len(samples(kept, FAN_SPEED, since=str(NOON // 1000 + 2), until="2026-09-21T16:13:24+02:00")) == 3
+    assert len(samples(kept, FAN_SPEED, since=str(NOON / 1000 + 1.5), until="2026-09-21 14:13:24")) == 3
 
 
-def test_a_step_gives_the_last_sample_of_each(data):
-    rows = samples(data, labels=["sensor=core 0"], step="4s")
+def test_a_step_gives_the_last_sample_of_each(kept):
+    rows = samples(kept, labels=["sensor=core 0"], step="4s")
     assert [row["value"] for row in rows] == [3, 7, 9]
     assert [row["time"][-6:] for row in rows] == ["3.000Z", "7.000Z", "9.000Z"]
-    assert len(samples(data, step="1m")) == 4
+    assert len(samples(kept, step="1m")) == 4
 
 
-def test_a_part_is_never_given_for_the_whole(data):
-    assert len(samples(data, FAN_SPEED, limit="10")) == 10
+def test_a_part_is_never_given_for_the_whole(kept):
+    assert len(samples(kept, FAN_SPEED, limit="10")) == 10
     with pytest.raises(UsageError, match="more than 9 rows"):
-        samples(data, FAN_SPEED, limit="9")
+        samples(kept, FAN_SPEED, limit="9")
 
 
 @pytest.mark.parametrize(
@@ -102,25 +116,24 @@ def test_what_a_query_does_not_take_is_refused_in_one_line(name, params, says):
 
 
 @pytest.mark.parametrize("text", ["'", "''; DROP TABLE sample; --", "%", "\\", '"', "$1", "a' OR 'a'='a", "\0", "ü🙂"])
-def test_text_of_a_caller_is_only_ever_a_value(data, text):
-    ingest(data)
-    before = sql(data, "SELECT count(*) FROM sample")
-    assert samples(data, labels={"device": text}) == []
-    assert read.query(data, "bench_results", {"engine": text, "model": text, "scenario": text}) == []
-    assert read.query(data, "bench_requests", {"run_id": text}) == []
-    assert sql(data, "SELECT count(*) FROM sample") == before
+def test_text_of_a_caller_is_only_ever_a_value(kept, text):
+    before = sql(kept, "SELECT count(*) FROM sample")
+    assert samples(kept, labels={"device": text}) == []
+    assert read.query(kept, "bench_results", {"engine": text, "model": text, "scenario": text}) == []
+    assert read.query(kept, "bench_requests", {"run_id": text}) == []
+    assert sql(kept, "SELECT count(*) FROM sample") == before
 
 
-def test_every_query_can_be_asked(data):
+def test_every_query_can_be_asked(kept):
     needed = {"samples": {"metric": TEMPERATURE.name}, "bench_requests": {"run_id": "run-1"}}
     for name in QUERIES:
-        assert isinstance(read.query(data, name, needed.get(name)), list)
+        assert isinstance(read.query(kept, name, needed.get(name)), list)
 
 
-def test_series_say_what_there_is(data):
-    rows = read.query(data, "series", {"metric": MEMORY_USED.name})
+def test_series_say_what_there_is(kept):
+    rows = read.query(kept, "series", {"metric": MEMORY_USED.name})
     assert rows == [{"metric": MEMORY_USED.name, "labels": {"kind": "anon"}, "host": "box"}]
-    assert len(read.query(data, "series")) == 6
+    assert len(read.query(kept, "series")) == 6
 
 
 def test_benchmarks_come_newest_first_and_can_be_chosen(data):
@@ -178,11 +191,10 @@ def test_snapshots_come_back_as_they_were_in_order_and_by_pages(data, monkeypatc
     assert sorted(rows) == rows_of(map(snapshot, range(1, 9)))
 
 
-def test_the_views_are_there_for_tools_of_ones_own(data):
-    ingest(data)
-    assert sql(data, "SELECT DISTINCT metric, labels['fan'], value, host FROM metrics WHERE metric = ?",
+def test_the_views_are_there_for_tools_of_ones_own(kept):
+    assert sql(kept, "SELECT DISTINCT metric, labels['fan'], value, host FROM metrics WHERE metric = ?",
                FAN_SPEED.name) == [(FAN_SPEED.name, "left", 1200.0, "box")]  # fmt: skip
-    assert sql(data, "SELECT engine, generation_tokens_per_second FROM bench_results") == [("llama_cpp", 12.5)]
+    assert sql(kept, "SELECT engine, generation_tokens_per_second FROM bench_results") == [("llama_cpp", 12.5)]
 
 
 @pytest.mark.parametrize(
@@ -191,16 +203,14 @@ def test_the_views_are_there_for_tools_of_ones_own(data):
      "SET enable_external_access = true", "ATTACH '/tmp/other.duckdb'", "COPY sample TO '/tmp/out.csv'",
      "INSTALL httpfs"],
 )  # fmt: skip
-def test_the_connection_of_a_reader_can_only_read_the_history(data, statement):
-    ingest(data)
-    with pytest.raises(StoreError), read.opened(data, 1, 10) as db:
+def test_the_connection_of_a_reader_can_only_read_the_history(kept, statement):
+    with pytest.raises(StoreError), read.opened(kept, 1, 10) as db:
         db.execute(statement)
 
 
-def test_a_query_that_takes_too_long_is_ended(data):
-    ingest(data)
+def test_a_query_that_takes_too_long_is_ended(kept):
     began = time.monotonic()
-    with pytest.raises(StoreError, match=r"longer than 0\.2 s"), read.opened(data, 1, 0.2) as db:
+    with pytest.raises(StoreError, match=r"longer than 0\.2 s"), read.opened(kept, 1, 0.2) as db:
         db.execute("SELECT count(*) FROM range(1000000000) a, range(1000) b WHERE a.range * b.range % 7 = 3").fetchall()
     assert time.monotonic() - began < 5
 
