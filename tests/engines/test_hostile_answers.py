@@ -76,9 +76,25 @@ ANSWERS = some.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(answers=ANSWERS, kind=some.sampled_from(KINDS))
-def test_a_state_has_clean_names_and_finite_numbers(answers: list[Answer], kind: str):
+def test_whatever_is_answered_costs_no_more_than_an_engine_error(answers: list[Answer], kind: str):
+    # One test for both questions: making up the answers takes longer than asking them.
+    asyncio.run(_recognised(answers))
+    asyncio.run(_looked_at(answers, kind))
+
+
+async def _recognised(answers: list[Answer]) -> None:
+    """Recognising gives evidence, nothing, or an `EngineError`."""
     try:
-        state: State = asyncio.run(adapter(kind).look(Canned(answers), "e"))
+        found = await recognise(Canned(answers))
+    except EngineError:
+        return
+    assert found is None or (found[0] in KINDS and all(found[1]))
+
+
+async def _looked_at(answers: list[Answer], kind: str) -> None:
+    """A state has clean names and finite numbers; it is that or an `EngineError`."""
+    try:
+        state: State = await adapter(kind).look(Canned(answers), "e")
     except EngineError as error:
         assert str(error)
         return
@@ -89,16 +105,6 @@ def test_a_state_has_clean_names_and_finite_numbers(answers: list[Answer], kind:
         for value in (model.memory_bytes, model.gpu_memory_bytes, model.context_tokens, model.expires):
             assert value is None or (math.isfinite(value) and value >= 0)
     assert all(math.isfinite(reading.value) for reading in state.readings)
-
-
-@settings(max_examples=300, deadline=None)
-@given(answers=ANSWERS)
-def test_recognising_gives_evidence_or_none_or_an_engine_error(answers: list[Answer]):
-    try:
-        found = asyncio.run(recognise(Canned(answers)))
-    except EngineError:
-        return
-    assert found is None or (found[0] in KINDS and all(found[1]))
 
 
 @pytest.mark.parametrize(

@@ -250,14 +250,15 @@ def evidence_of(url: str) -> dict[str, list[str]]:
 
     async def each() -> dict[str, list[str]]:
         found = {}
-        for kind in KINDS:
-            async with Client(url) as ask:
+        async with Client(url) as ask:
+            for kind in KINDS:
+                ask.forget()
                 try:
                     evidence = await adapter(kind).recognise(ask)
                 except EngineError:
                     continue
-            if evidence:
-                found[kind] = evidence
+                if evidence:
+                    found[kind] = evidence
         return found
 
     return asyncio.run(each())
