@@ -84,7 +84,6 @@ class Replay:
 def _engine(who: str) -> tuple[dict[str, Answer], Answer, list[tuple[str, tuple[Any, ...]]]]:
     """The answers of an engine by path, what it answers elsewhere, and every place where a value is."""
     engine = ENGINES[who][1]()
-    engine._loop.close()
     answers = {path: _answer(raw) for path, raw in engine.routes.items() if isinstance(raw, bytes)}
     assert isinstance(engine.default, bytes)
     return answers, _answer(engine.default), [(path, spot) for path in answers for spot in _spots(answers[path])]

@@ -42,8 +42,6 @@ class FakeEngine:
         self.requests: list[Request] = []
         self.connections = 0
         self.port = port
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._server: asyncio.Server | None = None
 
     @property
@@ -55,6 +53,8 @@ class FakeEngine:
         return [request.path for request in self.requests]
 
     def __enter__(self) -> FakeEngine:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(5)
         return self
