@@ -110,6 +110,7 @@ def test_timestamps_comments_and_families_of_others_do_not_matter():
 def test_a_family_that_disappeared_is_named_with_the_version():
     assert problem("x_usage 1", version="0.99.1") == "has no x_running on /metrics of version 0.99.1"
     assert problem("x_running 1") is None
+    assert problem("x_usage 1", version="9" * 200) == "has no x_running on /metrics of version " + "9" * 40
 
 
 def test_a_family_that_is_declared_has_not_disappeared():

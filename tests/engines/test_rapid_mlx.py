@@ -100,6 +100,13 @@ def test_with_an_api_key_the_open_metrics_are_still_read(captures: Path):
     assert c.GENERATION_TOKENS(20, **LABELS) in state.readings
 
 
+def test_a_version_that_only_says_that_the_model_is_loaded(captures: Path):
+    server = rapid_mlx(captures)
+    body = b'rapid_mlx_build_info{version="0.9",model="m"} 1\nrapid_mlx_model_loaded 1\n'
+    server.routes = {"/metrics": response(200, body, "text/plain"), "/v1/models/residency": LOCKED}
+    assert [(model.name, model.state) for model in look(RapidMlx(), server).models] == [("m", "loaded")]
+
+
 def test_metrics_that_hang_cost_only_the_counters(captures: Path):
     server = rapid_mlx(captures)
     server.routes["/metrics"] = silence

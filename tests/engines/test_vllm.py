@@ -130,6 +130,11 @@ def test_a_sleeping_model_is_not_in_memory(names: Path):
     assert ([model.state for model in state.models], state.loaded) == (["sleeping"], 0)
 
 
+def test_a_version_that_does_not_say_whether_it_sleeps_is_awake(names: Path):
+    state = look(VLLM(), vllm(page(names, ONE, VALUES, (SLEEP,))))
+    assert ([model.state for model in state.models], state.loaded) == (["loaded"], 1)
+
+
 def test_with_an_api_key_the_open_metrics_are_still_read(names: Path):
     state = look(VLLM(), vllm(page(names, ONE, VALUES), models=LOCKED))
     assert "api-key-file" in str(state.problem)

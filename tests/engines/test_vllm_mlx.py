@@ -81,6 +81,11 @@ def test_a_model_that_comes_and_goes(captures: Path, residency: str, state: str,
     assert ([model.state for model in found.models], found.loaded) == ([state], loaded)
 
 
+def test_a_model_without_a_lifecycle_that_is_not_loaded(captures: Path):
+    found = look(VllmMlx(), status(captures, status="not_loaded"))
+    assert ([model.state for model in found.models], found.loaded) == (["available"], 0)
+
+
 def test_a_model_that_could_not_be_loaded_is_a_problem(captures: Path):
     found = look(VllmMlx(), status(captures, status="not_loaded", residency={"state": "failed"}))
     assert ([model.state for model in found.models], found.loaded) == (["available"], 0)

@@ -82,6 +82,12 @@ def test_a_description_of_its_api_that_takes_too_long_costs_only_the_version(cap
     assert (state.version, state.loaded) == (None, 1)
 
 
+def test_the_description_of_another_api_has_no_version_of_vmlx(captures: Path):
+    server = vmlx(captures)
+    server.routes["/openapi.json"] = as_json({"info": {"title": "a proxy", "version": "2.0"}})
+    assert look(VMLX(), server).version is None
+
+
 def test_with_an_api_key_its_health_is_open(captures: Path):
     server = vmlx(captures)
     server.routes["/v1/models"] = LOCKED
