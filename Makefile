@@ -9,12 +9,15 @@ SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PIP_NO_INPUT := 1
-# A python that is active in the shell would otherwise leak into the virtual environment.
-unexport PYTHONHOME PYTHONPATH
+# A python that is active in the shell would otherwise leak into the virtual environment; and hundreds of processes would
+# each compile what they import.
+unexport PYTHONHOME PYTHONPATH PYTHONDONTWRITEBYTECODE
 
 ARGS ?=
 #: Versions this runs on, newest first.
 MINORS := 14 13 12 11
+#: Tests mostly wait, so that there are more at a time than processors. ARGS=-n0 runs one after the other.
+BESIDE ?= -n 4 --dist worksteal
 TYPED := exporter bench grafana/src tests/support tests/performance
 
 # $(call find_python,names): print the first one that runs, is new enough and can make virtual environments.
@@ -30,11 +33,15 @@ define install
 	@$(1)/bin/python -c '' 2>/dev/null || { \
 	    python=$$($(call find_python,$(PYTHONS))); \
 	    [ -n "$$python" ] || { echo '$(NO_PYTHON)' >&2; exit 1; }; \
-	    "$$python" -m venv --clear $(1); }
+	    "$$python" -m venv --clear --without-pip $(1); }
 	@echo "installing $(2) into $(1)"
-	@$(1)/bin/python -m pip install -qq --require-hashes -r $(2)
-	@$(1)/bin/python -m pip install -qq --no-deps -e .
+	@$(call install_with_uv,$(1),--require-hashes -r $(2))
+	@$(call install_with_uv,$(1),--no-deps -e .)
 endef
+
+# uv needs two seconds where pip needs a minute; pip knows the mirrors that are set up for pip alone.
+install_with_uv = .venv-uv/bin/uv pip install -q --python $(1) $(2) 2>/dev/null || \
+	.venv-uv/bin/python -m pip --python $(1) install -qq $(2)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -43,10 +50,10 @@ run: .venv/run.stamp ## start the exporter on this machine (http://127.0.0.1:100
 	@exec .venv/bin/tokwatt run $(ARGS)
 
 test: .venv/dev.stamp ## run every test
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest $(BESIDE) $(ARGS)
 
 test-quick: .venv/dev.stamp ## run the tests that start no servers
-	@.venv/bin/python -m pytest -q -m "not e2e" $(ARGS)
+	@.venv/bin/python -m pytest $(BESIDE) -q -m "not e2e" $(ARGS)
 
 test-versions: .venv/dev.stamp ## run the quick tests on every other Python that is here, all at a time
 	@own=$$(.venv/bin/python -c 'import sys; print(sys.version_info[1])'); found=; \
@@ -61,7 +68,7 @@ test-versions: .venv/dev.stamp ## run the quick tests on every other Python that
 
 # By make and not with &: a shell starts what runs in the background with Ctrl-C ignored, which some tests send.
 quick-on-3.%:
-	@log=.venv-3.$*/test.log; .venv-3.$*/bin/python -m pytest -q -m "not e2e" -p no:cacheprovider $(ARGS) > $$log 2>&1; \
+	@log=.venv-3.$*/test.log; .venv-3.$*/bin/python -m pytest $(BESIDE) -q -m "not e2e" -p no:cacheprovider $(ARGS) > $$log 2>&1; \
 	failed=$$?; [ $$failed = 0 ] || cat $$log; echo "Python 3.$*: $$(tail -n 1 $$log)"; exit $$failed
 
 check: .venv/dev.stamp ## lint, types, and that generated files are what the code says
@@ -93,26 +100,32 @@ bench: .venv/dev.stamp ## measure tokwatt itself against its targets; BENCH_MINU
 components: .venv/dev.stamp ## install the servers the tests use (no root)
 	@.venv/bin/python -m tests.support.components
 
-lock: .venv/run.stamp ## resolve the dependencies and write both lock files; ARGS=--upgrade takes newer versions
-	@rm -rf .venv-lock && .venv/bin/python -m venv .venv-lock && .venv-lock/bin/python -m pip install -qq uv
-	@$(RESOLVE) -o requirements.lock && $(RESOLVE) --group dev -c requirements.lock -o requirements-dev.lock; \
-	failed=$$?; rm -rf .venv-lock; exit $$failed
-RESOLVE = .venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	--no-emit-index-url --no-emit-find-links $(ARGS) pyproject.toml
+lock: .venv-uv/stamp ## resolve the dependencies and write the lock files; ARGS=--upgrade takes newer versions
+	@$(RESOLVE) pyproject.toml -o requirements.lock
+	@$(RESOLVE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	@$(RESOLVE) --group install -o requirements-uv.lock
+RESOLVE = .venv-uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-emit-index-url --no-emit-find-links $(ARGS)
 
 clean: ## remove what make installed
-	rm -rf .venv .venv-3.*
+	rm -rf .venv .venv-uv .venv-3.*
 
-.venv/run.stamp: requirements.lock pyproject.toml
+.venv-uv/stamp: requirements-uv.lock
+	@python=$$($(call find_python,$(PYTHONS))); [ -n "$$python" ] || { echo '$(NO_PYTHON)' >&2; exit 1; }; \
+	"$$python" -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install -qq --require-hashes -r $< || echo "uv is not to be had here: pip installs"
+	@touch $@
+
+.venv/run.stamp: requirements.lock pyproject.toml | .venv-uv/stamp
 	$(call install,.venv,requirements.lock)
 	@touch $@
 
 # The development lock holds all of the other one, in the same versions.
-.venv/dev.stamp: requirements-dev.lock requirements.lock pyproject.toml
+.venv/dev.stamp: requirements-dev.lock requirements.lock pyproject.toml | .venv-uv/stamp
 	$(call install,$(@D),requirements-dev.lock)
 	@touch $(@D)/run.stamp $@
 
-.venv-3.%/dev.stamp: requirements-dev.lock pyproject.toml
+.venv-3.%/dev.stamp: requirements-dev.lock pyproject.toml | .venv-uv/stamp
 	$(call install,$(@D),requirements-dev.lock)
 	@touch $@
 

