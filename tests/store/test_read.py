@@ -264,7 +264,8 @@ def test_readers_and_a_writer_get_along(data):
                 try:
                     subprocess.run(
                         [sys.executable, "-c", "import pathlib, sys; from tokwatt_exporter.store.ingest import ingest;"
-                         "ingest(pathlib.Path(sys.argv[1]), wait=60)", str(data)], check=True, timeout=90, capture_output=True,
+                         "ingest(pathlib.Path(sys.argv[1]), wait=60)", str(data)], check=True, timeout=90,
+                        capture_output=True,
                     )  # fmt: skip
                 except subprocess.CalledProcessError as error:
                     failures.append(error.stderr)
