@@ -12,7 +12,7 @@ from support import scene
 from support.components import component
 from support.otlp_names import UNITS, Strategy, Type, translate
 from tokwatt_exporter import catalogue
-from tokwatt_exporter.catalogue import CATALOGUE, PREFIX, Family, Kind, States
+from tokwatt_exporter.catalogue import CATALOGUE, PREFIX, SERIES, Family, Kind, States
 from tokwatt_exporter.sinks.prometheus import Choice, Format, Renderer
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +34,8 @@ SUFFIXES = {unit: word for unit, word in UNITS.items() if unit in ("s", "By", "J
 SUFFIXES |= {"1": "ratio", "rpm": "rpm"}
 
 CONSTANTS = {name: value for name, value in vars(catalogue).items() if isinstance(value, Family)}
+#: What a client adds to the name of a histogram.
+PARTS = {Kind.HISTOGRAM: ("_bucket", "_count", "_sum")}
 FAMILIES = pytest.mark.parametrize("family", CATALOGUE.values(), ids=list(CATALOGUE))
 
 
@@ -110,8 +112,9 @@ def test_the_states_are_all_named_in_the_help(family):
 @FAMILIES
 @pytest.mark.parametrize("strategy", Strategy)
 def test_no_receiver_of_otlp_renames_a_metric(family, strategy):
-    sums = {Kind.COUNTER: Type.MONOTONIC_SUM, Kind.INFO: Type.OTHER_SUM, Kind.STATES: Type.OTHER_SUM}
-    assert translate(family.name, family.unit, sums.get(family.kind, Type.GAUGE), strategy) == family.name
+    types = {Kind.COUNTER: Type.MONOTONIC_SUM, Kind.INFO: Type.OTHER_SUM, Kind.STATES: Type.OTHER_SUM,
+             Kind.HISTOGRAM: Type.HISTOGRAM}  # fmt: skip
+    assert translate(family.name, family.unit, types.get(family.kind, Type.GAUGE), strategy) == family.name
 
 
 def test_no_receiver_of_otlp_renames_a_label():
@@ -126,10 +129,16 @@ def test_every_family_is_a_constant_of_the_catalogue():
     assert len(CONSTANTS) == len(CATALOGUE)
 
 
+def test_every_series_is_of_one_family_and_a_histogram_has_three():
+    names = [f"{f.name}{end}" for f in CATALOGUE.values() for end in PARTS.get(f.kind, ("",))]
+    assert list(SERIES) == names
+    assert [family.name for family in SERIES.values()] == names
+
+
 @pytest.mark.e2e
 def test_promtool_finds_nothing_wrong_with_a_scrape_of_every_metric():
     everything = scene.snapshot(scene.workstation(600), 600)
-    assert {family.name for family in everything.values} == CATALOGUE.keys()
+    assert {family.name for family in everything.values} == SERIES.keys()
     text = Renderer().render(everything, Choice(Format.TEXT, gzip=False))
     promtool = component("promtool")
     result = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
@@ -156,7 +165,7 @@ def test_a_metric_is_spelled_in_the_catalogue_only(path):
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_a_metric_that_is_named_in_a_document_exists(path):
-    assert [name for name in _metric_names(path.read_text()) if name not in CATALOGUE] == []
+    assert [name for name in _metric_names(path.read_text()) if name not in CATALOGUE.keys() | SERIES.keys()] == []
 
 
 def _metric_names(text: str) -> list[str]:

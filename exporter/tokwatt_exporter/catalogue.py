@@ -5,99 +5,24 @@ A constant called with a value and its labels is a `Reading`; nothing else in th
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
-from enum import StrEnum
 from typing import TypeVar
 
-from tokwatt_exporter.snapshot import Reading
-
-
-class Kind(StrEnum):
-    """What a family is to Prometheus and OTLP; info and state sets are gauges in text format."""
-
-    GAUGE = "gauge"
-    COUNTER = "counter"
-    INFO = "info"
-    STATES = "states"
-
-
-class Family:
-    """A metric's name, unit (UCUM), labels, help and semantic-convention alias. Identity is equality."""
-
-    kind: Kind
-
-    def __init__(self, name: str, unit: str, help: str, labels: tuple[str, ...], semconv: str | None) -> None:
-        self.name = sys.intern(name)
-        self.unit = unit
-        self.help = help
-        self.labels = labels
-        self.semconv = semconv
-
-    def __repr__(self) -> str:
-        return self.name
-
-    def _reading(self, value: float, labels: Mapping[str, str]) -> Reading:
-        return Reading(self, tuple((name, labels[name]) for name in self.labels if name in labels), float(value))
-
-    def _check(self, labels: Mapping[str, str]) -> None:
-        if len(labels) != len(self.labels) or any(name not in labels for name in self.labels):
-            raise TypeError(f"{self.name} takes the labels {self.labels}, not {tuple(labels)}")
-
-
-class Gauge(Family):
-    """A value that goes up and down."""
-
-    kind = Kind.GAUGE
-
-    def __call__(self, value: float, **labels: str) -> Reading:
-        self._check(labels)
-        return self._reading(value, labels)
-
-
-class Counter(Gauge):
-    """A value that only grows. `ours` says that it counts from the exporter's start, not from the source's."""
-
-    kind = Kind.COUNTER
-
-    def __init__(
-        self, name: str, unit: str, help: str, labels: tuple[str, ...], semconv: str | None, *, ours: bool = False
-    ) -> None:
-        super().__init__(name, unit, help, labels, semconv)
-        self.ours = ours
-
-
-class Info(Family):
-    """Constant 1 with identity in the labels; what is not known is left out."""
-
-    kind = Kind.INFO
-
-    def __call__(self, **labels: str | None) -> Reading:
-        if unknown := labels.keys() - set(self.labels):
-            raise TypeError(f"{self.name} has no label {', '.join(sorted(unknown))}")
-        return self._reading(1, {name: value for name, value in labels.items() if value})
-
-
-class States(Family):
-    """One series per state, 1 for the current one; called with the current state it gives all of them."""
-
-    kind = Kind.STATES
-
-    def __init__(self, name: str, help: str, states: tuple[str, ...], labels: tuple[str, ...] = ()) -> None:
-        super().__init__(name, "", help, (*labels, "state"), None)
-        self.states = states
-
-    def __call__(self, current: str, **labels: str) -> tuple[Reading, ...]:
-        if current not in self.states:
-            raise ValueError(f"{self.name} has no state {current!r}")
-        self._check({**labels, "state": current})
-        return tuple(self._reading(state == current, {**labels, "state": state}) for state in self.states)
-
+from tokwatt_exporter.families import Counter as Counter
+from tokwatt_exporter.families import Family as Family
+from tokwatt_exporter.families import Gauge as Gauge
+from tokwatt_exporter.families import Histogram as Histogram
+from tokwatt_exporter.families import Info as Info
+from tokwatt_exporter.families import Kind as Kind
+from tokwatt_exporter.families import Part as Part
+from tokwatt_exporter.families import States as States
 
 F = TypeVar("F", bound="Family")
 
 #: Families by name, in the order of this file.
 CATALOGUE: dict[str, Family] = {}
+
+#: What has series of its own, by name: the families, and instead of a histogram its parts.
+SERIES: dict[str, Family] = {}
 
 PREFIX = "tokwatt_"
 
@@ -109,6 +34,7 @@ def _add(family: F) -> F:
     if family.name in CATALOGUE:
         raise ValueError(f"{family.name} is in the catalogue twice")
     CATALOGUE[family.name] = family
+    SERIES.update({part.name: part for part in (family.parts if isinstance(family, Histogram) else (family,))})
     return family
 
 
@@ -222,6 +148,9 @@ PROMPT_TOKENS = _add(Counter(PREFIX + "engine_prompt_tokens_total", "{token}", "
 GENERATION_TOKENS = _add(Counter(PREFIX + "engine_generation_tokens_total", "{token}", "Tokens generated.", ("engine", "model"), None))
 PROMPT_SECONDS = _add(Counter(PREFIX + "engine_prompt_seconds_total", "s", "Time spent on prompts; prompt tokens over this is prefill speed.", ("engine", "model"), None))
 GENERATION_SECONDS = _add(Counter(PREFIX + "engine_generation_seconds_total", "s", "Time spent generating; tokens over this is decode speed while busy.", ("engine", "model"), None))
+TIME_TO_FIRST_TOKEN = _add(Histogram(PREFIX + "engine_time_to_first_token_seconds", "s", "Time to first token, as the engine measures it.", ("engine", "model"), "gen_ai.server.time_to_first_token"))
+INTER_TOKEN_LATENCY = _add(Histogram(PREFIX + "engine_inter_token_latency_seconds", "s", "Time between two tokens, as the engine measures it.", ("engine", "model"), "gen_ai.server.time_per_output_token"))
+REQUEST_DURATION = _add(Histogram(PREFIX + "engine_request_duration_seconds", "s", "Whole requests, as the engine measures them.", ("engine", "model"), "gen_ai.server.request.duration"))
 PREEMPTIONS = _add(Counter(PREFIX + "engine_preemptions_total", "{preemption}", "Requests pushed back for lack of KV cache.", ("engine", "model"), None))
 ENGINE_PROCESSES = _add(Gauge(PREFIX + "engine_processes", "{process}", "Processes attributed to the engine.", ("engine",), None))
 ENGINE_PROCESS_CPU = _add(Counter(PREFIX + "engine_process_cpu_seconds_total", "s", "CPU time of the engine's processes.", ("engine",), "process.cpu.time"))

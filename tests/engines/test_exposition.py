@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.exposition import MAX_LINES, MAX_MODELS, Page, Row, Table, numbers
 from tokwatt_exporter.errors import EngineError
+from tokwatt_exporter.families import Distribution
 from tokwatt_exporter.snapshot import Reading
 
 TABLE = Table(
@@ -22,6 +23,7 @@ TABLE = Table(
         Row("x_tokens_total", c.PROMPT_TOKENS, only={"source": ("computed",)}),
         Row("x_all_tokens_total", c.PROMPT_TOKENS),
         Row("x_done_total", c.REQUESTS, without={"endpoint": ("embeddings",)}),
+        Row("x_ttft_ms", c.TIME_TO_FIRST_TOKEN, factor=0.001, only={"stream": ("", "true")}),
     ),
     model="model_name",
     copies=frozenset({"tp_rank"}),
@@ -78,6 +80,53 @@ def test_an_old_name_is_read_where_it_may_still_mean_the_same(version: str | Non
 
 def test_an_old_name_is_not_read_in_versions_in_which_it_has_another_meaning():
     assert read("x_old_usage 40", version="0.13.0") == set()
+
+
+def histogram(*counts: float, total: float = 0.0, bounds: tuple[str, ...] = ("10", "200", "+Inf"), **labels: str):
+    """The lines of a histogram in the order in which nobody writes them."""
+    said = "".join(f',{name}="{text}"' for name, text in ({"model_name": "a"} | labels).items())
+    rows = [f'x_ttft_ms_bucket{{le="{le}"{said}}} {count}' for le, count in zip(bounds, counts, strict=True)]
+    return [*reversed(rows), f"x_ttft_ms_sum{{{said[1:]}}} {total}", f"x_ttft_ms_count{{{said[1:]}}} {counts[-1]}"]
+
+
+def ttft(*rows: tuple[float, float], total: float, model: str = "a") -> set[Reading]:
+    return set(c.TIME_TO_FIRST_TOKEN(Distribution(rows, total), engine="e", model=model))
+
+
+def test_a_histogram_keeps_the_buckets_of_the_engine_in_our_unit():
+    assert read(*histogram(1, 4, 5, total=900)) == ttft((0.01, 1), (0.2, 4), (math.inf, 5), total=0.9)
+
+
+def test_histograms_are_added_up_over_shards_for_each_model_and_without_what_is_not_meant():
+    lines = histogram(1, 4, 5, total=900, rank="0") + histogram(0, 1, 1, total=100, rank="1")
+    lines += histogram(7, 7, 7, model_name="b") + histogram(50, 50, 50, stream="false")
+    a, b = (
+        ttft((0.01, 1), (0.2, 5), (math.inf, 6), total=1.0),
+        ttft((0.01, 7), (0.2, 7), (math.inf, 7), total=0.0, model="b"),
+    )
+    assert read(*lines) == a | b
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        histogram(1, 4, 5)[:-1],
+        histogram(1, 4, 5)[:-2],
+        histogram(1, 4, 5)[1:],
+        histogram(4, 1, 5),
+        histogram(1, 4, math.nan),
+        histogram(1, -4, 5),
+        histogram(1, 4, 5, bounds=("10", "x", "+Inf")),
+        histogram(1, 4, 5, bounds=("10", "-1", "+Inf")),
+        histogram(1, 4, 5, bounds=("10", "10.0", "+Inf")),
+        histogram(1, 4, 5, total=math.nan),
+        histogram(*range(200), bounds=(*map(str, range(199)), "+Inf")),
+        histogram(1, 4, 5, rank="0") + histogram(1, 2, 5, rank="1", bounds=("10", "300", "+Inf")),
+        [*histogram(1, 4, 5), 'x_ttft_ms_bucket{le="200'],
+    ],
+)
+def test_a_histogram_that_is_not_whole_is_absent(lines: list[str]):
+    assert read(*lines) == set()
 
 
 @pytest.mark.parametrize("value", ["NaN", "-1", "+Inf", "1e999", "x", ""])

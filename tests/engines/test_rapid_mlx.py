@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from support.captures import shared_captures
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.rapid_mlx import METRICS, RapidMlx
 from tokwatt_exporter.errors import EngineError
+from tokwatt_exporter.families import Distribution
 
 LABELS = {"engine": "e", "model": "/srv/llm/mlxtiny"}
 LOCKED = as_json({"error": {"message": "API key required"}}, 401, Server="uvicorn")
@@ -29,6 +31,10 @@ def held(captures: Path, *models: dict[str, Any]):
     return server
 
 
+#: Of its time to first token.
+BOUNDS = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, math.inf)
+
+
 def test_counters_are_the_engines_own_and_hits_are_tokens(captures: Path):
     assert set(look(RapidMlx(), rapid_mlx(captures)).readings) == {
         c.REQUESTS_RUNNING(0, **LABELS),
@@ -38,6 +44,7 @@ def test_counters_are_the_engines_own_and_hits_are_tokens(captures: Path):
         c.PREFIX_CACHE_HITS(13, **LABELS),
         c.PROMPT_TOKENS(20, **LABELS),
         c.GENERATION_TOKENS(20, **LABELS),
+        *c.TIME_TO_FIRST_TOKEN(Distribution(tuple((bound, 4) for bound in BOUNDS), 0.085412), **LABELS),
     }
 
 
@@ -60,7 +67,7 @@ def test_models_are_told_apart_where_the_engine_does(captures: Path):
 
 def test_every_name_is_one_that_rapid_mlx_has(captures: Path):
     recorded = (captures / "rapid-mlx" / "metrics.csv").read_text()
-    assert [name for name in METRICS.names() if f"\n{name}," not in recorded] == []
+    assert [name for name in METRICS.families() if f"\n{name}," not in recorded] == []
 
 
 def test_an_estimate_is_no_measurement(captures: Path):

@@ -57,7 +57,7 @@ def test_counters_are_the_engines_own_with_cached_prompt_tokens_apart(names: Pat
 
 def test_every_name_is_one_that_sglang_has(names: Path):
     recorded = {line.partition(",")[0] for line in names.read_text().splitlines()}
-    assert [name for name in METRICS.names() if not {name, name.removesuffix("_sum")} & recorded] == []
+    assert [name for name in METRICS.families() if not {name, name.removesuffix("_sum")} & recorded] == []
 
 
 def test_replicas_are_added_up_and_the_ranks_of_one_are_not(names: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from support.captures import shared_captures
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.vllm_mlx import METRICS, VllmMlx
 from tokwatt_exporter.errors import EngineError
+from tokwatt_exporter.families import Distribution
 from tokwatt_exporter.snapshot import Reading
 
 LABELS = {"engine": "e", "model": "/srv/llm/mlxtiny"}
@@ -31,6 +33,13 @@ def status(captures: Path, **changed: Any) -> FakeEngine:
     return server
 
 
+TTFT = ((0.005, 0), *((bound, 1) for bound in (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)),
+        *((bound, 2) for bound in (2.5, 5, 10, math.inf)))  # fmt: skip
+#: Streamed requests and others, added up.
+DURATION = ((0.01, 0), *((bound, 2) for bound in (0.025, 0.05, 0.1, 0.25, 0.5, 1)),
+            *((bound, 3) for bound in (2.5, 5, 10, 30, 60, math.inf)))  # fmt: skip
+
+
 def test_counters_are_those_of_generation(captures: Path):
     assert set(look(VllmMlx(), vllm_mlx(captures)).readings) == {
         c.REQUESTS_RUNNING(0, **LABELS),
@@ -38,6 +47,8 @@ def test_counters_are_those_of_generation(captures: Path):
         c.REQUESTS(3, **LABELS),
         c.PROMPT_TOKENS(14, **LABELS),
         c.GENERATION_TOKENS(14, **LABELS),
+        *c.TIME_TO_FIRST_TOKEN(Distribution(TTFT, 2.119789135999781), **LABELS),
+        *c.REQUEST_DURATION(Distribution(DURATION, 2.1436404799997035 + 0.018371700999978202), **LABELS),
     }
 
 
@@ -61,7 +72,7 @@ def test_what_embeddings_and_errors_count(captures: Path):
 
 def test_every_name_is_one_that_vllm_mlx_has(captures: Path):
     recorded = (captures / "vllm-mlx" / "metrics.live.csv").read_text()
-    assert [name for name in METRICS.names() if f"{name}," not in recorded] == []
+    assert [name for name in METRICS.families() if f"{name}," not in recorded] == []
 
 
 def test_a_model_that_is_always_loaded(captures: Path):

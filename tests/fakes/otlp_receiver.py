@@ -6,9 +6,10 @@ import gzip
 import ssl
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import accumulate
 from typing import NamedTuple
 
 from google.protobuf.unknown_fields import UnknownFieldSet
@@ -16,6 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
 )
+from opentelemetry.proto.metrics.v1.metrics_pb2 import HistogramDataPoint
 
 PATH = "/v1/metrics"
 
@@ -37,21 +39,34 @@ class Response(NamedTuple):
 
 
 def points_of(request: ExportMetricsServiceRequest) -> list[Point]:
+    """Every point as Prometheus would name it: a histogram as its buckets, its count and its sum."""
     found = []
     for resource in request.resource_metrics:
         for scope in resource.scope_metrics:
             for metric in scope.metrics:
-                data = getattr(metric, metric.WhichOneof("data"))
-                found += [
-                    Point(
-                        metric.name,
-                        tuple(sorted((pair.key, pair.value.string_value) for pair in point.attributes)),
-                        point.time_unix_nano // 1_000_000,
-                        point.as_double,
-                    )
-                    for point in data.data_points
-                ]
+                kind = metric.WhichOneof("data")
+                for point in getattr(metric, kind).data_points:
+                    labels = {pair.key: pair.value.string_value for pair in point.attributes}
+                    values = _parts(point) if kind == "histogram" else [("", {}, point.as_double)]
+                    found += [
+                        Point(
+                            metric.name + end,
+                            tuple(sorted((labels | more).items())),
+                            point.time_unix_nano // 1_000_000,
+                            value,
+                        )
+                        for end, more, value in values
+                    ]
     return found
+
+
+def _parts(point: HistogramDataPoint) -> Iterator[tuple[str, dict[str, str], float]]:
+    assert len(point.bucket_counts) == len(point.explicit_bounds) + 1
+    assert not point.HasField("min") and not point.HasField("max")
+    for bound, count in zip([*map(str, point.explicit_bounds), "+Inf"], accumulate(point.bucket_counts), strict=True):
+        yield "_bucket", {"le": bound}, float(count)
+    yield "_count", {}, float(point.count)
+    yield "_sum", {}, point.sum
 
 
 class Receiver:

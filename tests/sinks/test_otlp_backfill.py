@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from tokwatt_exporter.catalogue import (
     OTLP_EXPORT_FAILURES,
     POWER_SOURCE,
     PROCESS_CPU,
+    TIME_TO_FIRST_TOKEN,
 )
+from tokwatt_exporter.families import Distribution
 from tokwatt_exporter.selfmetrics import SelfMetrics
 from tokwatt_exporter.sinks.otlp import Pusher
 from tokwatt_exporter.sinks.otlp_deliver import Backoff
@@ -45,6 +48,7 @@ def snapshot(time_ms):
     return Snapshot.of(
         time_ms,
         [MEMORY_SIZE(time_ms), PROCESS_CPU(time_ms / 8), *POWER_SOURCE("ac"),
+         *TIME_TO_FIRST_TOKEN(Distribution(((0.5, 3), (math.inf, time_ms)), time_ms / 8), engine="e", model="m"),
          *(MEMORY_USED(time_ms + n, kind=f"kind {n}") for n in range(5))],
     )  # fmt: skip
 

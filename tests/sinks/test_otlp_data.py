@@ -1,5 +1,6 @@
 """Snapshots as OTLP: the same names, labels, values and times, and what the specification calls each kind."""
 
+import math
 import platform
 
 import pytest
@@ -19,10 +20,12 @@ from tokwatt_exporter.catalogue import (
     POWER_SOURCE,
     PROCESS_CPU,
     Counter,
+    Histogram,
     Info,
     Kind,
     States,
 )
+from tokwatt_exporter.families import Distribution
 from tokwatt_exporter.sinks.otlp_data import to_metrics_data
 from tokwatt_exporter.snapshot import Snapshot
 
@@ -52,6 +55,13 @@ def readings(draw):
         labels = {name: draw(text) for name in family.labels if name != "state"}
         return list(family(draw(st.sampled_from(family.states)), **labels))
     labels = {name: draw(text) for name in family.labels}
+    if isinstance(family, Histogram):
+        counts = sorted(draw(st.lists(st.integers(0, 2**50), min_size=3, max_size=3)))
+        return list(
+            family(
+                Distribution((*zip((0.5, 2.0), counts, strict=False), (math.inf, counts[2])), draw(values())), **labels
+            )
+        )
     return [family(**labels) if isinstance(family, Info) else family(draw(values()), **labels)]
 
 
@@ -83,12 +93,19 @@ def test_a_family_is_one_metric_with_the_points_of_all_snapshots(given):
 @pytest.mark.parametrize("family", CATALOGUE.values(), ids=str)
 def test_unit_help_and_kind_are_the_catalogues(family):
     labels = {name: "x" for name in family.labels if name != "state"}
-    made = {Kind.INFO: lambda: [family(**labels)], Kind.STATES: lambda: family(family.states[0], **labels)}
+    made = {
+        Kind.INFO: lambda: [family(**labels)],
+        Kind.STATES: lambda: family(family.states[0], **labels),
+        Kind.HISTOGRAM: lambda: family(Distribution(((1.0, 2), (math.inf, 3)), 4.5), **labels),
+    }
     readings = made.get(family.kind, lambda: [family(1, **labels)])()
     metric = metrics(Snapshot.of(NOW_MS, readings))[family.name]
     assert (metric.unit, metric.description) == (family.unit, family.help)
-    assert metric.WhichOneof("data") == ("gauge" if family.kind is Kind.GAUGE else "sum")
-    if family.kind is not Kind.GAUGE:
+    kinds = {Kind.GAUGE: "gauge", Kind.HISTOGRAM: "histogram"}
+    assert metric.WhichOneof("data") == kinds.get(family.kind, "sum")
+    if family.kind is Kind.HISTOGRAM:
+        assert metric.histogram.aggregation_temporality == AGGREGATION_TEMPORALITY_CUMULATIVE
+    elif family.kind is not Kind.GAUGE:
         assert metric.sum.is_monotonic == (family.kind is Kind.COUNTER)
         assert metric.sum.aggregation_temporality == AGGREGATION_TEMPORALITY_CUMULATIVE
 

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import math
 import subprocess
 import time
 
@@ -11,7 +12,8 @@ import pytest
 from sinks.test_otlp_backfill import TEN_MINUTES, now_ms, outage, points, running, watermark
 from support.components import component
 from support.net import free_port, get, wait_for
-from tokwatt_exporter.catalogue import CATALOGUE, Info, States
+from tokwatt_exporter.catalogue import CATALOGUE, Histogram, Info, States
+from tokwatt_exporter.families import Distribution
 from tokwatt_exporter.sinks.otlp_pending import Pending
 from tokwatt_exporter.snapshot import Snapshot
 
@@ -71,6 +73,9 @@ def stored(vm):
     for line in get(vm + "/api/v1/export", params={"match[]": '{__name__!=""}'}).text.splitlines():
         row = json.loads(line)
         labels = {k: v for k, v in row["metric"].items() if k not in ("__name__", *RESOURCE, "job", "instance")}
+        if labels.get("le", "+Inf") != "+Inf":
+            # The bound is a number on the wire, and each receiver writes it its own way.
+            labels["le"] = str(float(labels["le"]))
         key = row["metric"]["__name__"], tuple(sorted(labels.items()))
         found += [(*key, *sample) for sample in zip(row["timestamps"], row["values"], strict=True)]
     return sorted(found)
@@ -83,6 +88,9 @@ def everything(time_ms):
         labels = {name: f"{name} {next(number)}" for name in family.labels if name != "state"}
         if isinstance(family, States):
             yield from family(family.states[-1], **labels)
+        elif isinstance(family, Histogram):
+            rows = ((0.25, next(number)), (1.0, next(number)), (math.inf, next(number)))
+            yield from family(Distribution(rows, next(number) / 8), **labels)
         else:
             yield family(**labels) if isinstance(family, Info) else family(next(number) / 8, **labels)
 

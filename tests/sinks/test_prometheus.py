@@ -1,6 +1,7 @@
 """`/metrics` as text 0.0.4 and OpenMetrics 1.0."""
 
 import gzip
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from support.components import component
 from tokwatt_exporter import catalogue as c
+from tokwatt_exporter.families import Distribution
 from tokwatt_exporter.sinks.prometheus import Choice, Format, Renderer, negotiate
 from tokwatt_exporter.snapshot import Reading, Snapshot
 
@@ -34,6 +36,9 @@ def every_family() -> Snapshot:
                 case c.States():
                     del labels["state"]
                     readings += family(family.states[which % len(family.states)], **labels)
+                case c.Histogram():
+                    rows = ((0.5, number), (2.5, number + which), (math.inf, number + 2))
+                    readings += family(Distribution(rows, number / 4), **labels)
                 case c.Gauge():
                     readings.append(family(number + which / 4, **labels))
     return Snapshot.of(1_800_000_000_000, readings)
@@ -55,7 +60,7 @@ def series(snapshot: Snapshot) -> dict[tuple[str, frozenset], float]:
 @pytest.mark.parametrize("choice", [TEXT, OPENMETRICS])
 def test_every_reading_survives_the_way_through_the_parser(choice):
     snapshot = every_family()
-    assert {reading.family for reading in snapshot} == set(c.CATALOGUE.values())
+    assert {reading.family for reading in snapshot} == set(c.SERIES.values())
     assert parsed(choice, render(snapshot, choice)) == series(snapshot)
 
 
@@ -75,6 +80,20 @@ def test_families_come_in_the_order_of_the_catalogue():
 def test_a_family_without_series_is_not_mentioned():
     assert render(Snapshot.of(0, [])) == ""
     assert render(Snapshot.of(0, []), OPENMETRICS) == "# EOF\n"
+
+
+@pytest.mark.parametrize("missing", ["_sum", "_count", "_bucket"])
+def test_a_histogram_that_lost_a_part_is_not_shown(missing):
+    whole = c.TIME_TO_FIRST_TOKEN(Distribution(((1.0, 2), (math.inf, 3)), 4.0), engine="e", model="m")
+    assert render(Snapshot.of(0, [one for one in whole if not one.family.name.endswith(missing)])) == ""
+
+
+def test_the_bounds_of_a_histogram_ascend_as_numbers():
+    rows = ((0.5, 1), (2.0, 2), (10.0, 3), (100.0, 4), (math.inf, 5))
+    readings = [*c.TIME_TO_FIRST_TOKEN(Distribution(rows, 4.0), engine="e", model="m")]
+    lines = render(Snapshot.of(0, reversed(readings)), OPENMETRICS).splitlines()
+    bounds = [line.partition('le="')[2].partition('"')[0] for line in lines if "_bucket" in line]
+    assert bounds == ["0.5", "2.0", "10.0", "100.0", "+Inf"]
 
 
 def test_label_sets_are_sorted_however_they_were_read():

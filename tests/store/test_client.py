@@ -64,7 +64,7 @@ def test_rows_that_are_too_many_are_refused_by_the_child_as_wrong_usage(data):
 def test_a_lock_of_another_program_is_named(data):
     ingest(data)
     with held(data / "history.duckdb") as pid, pytest.raises(StoreLocked, match=f"pid {pid}"):
-        Store(data).flush(timeout=1.0)
+        Store(data).flush(timeout=8.0)
 
 
 def test_a_child_that_hangs_is_killed_at_the_timeout_with_what_it_started(data, tmp_path):

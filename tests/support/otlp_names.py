@@ -23,6 +23,7 @@ class Type(StrEnum):
     GAUGE = "gauge"
     MONOTONIC_SUM = "monotonic sum"
     OTHER_SUM = "other sum"
+    HISTOGRAM = "histogram"
 
 
 class Strategy(Enum):

@@ -6,9 +6,10 @@ Values move as they would; nothing here is measured.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from math import pi, sin
+from math import inf, pi, sin
 
 from tokwatt_exporter import catalogue as c
+from tokwatt_exporter.families import Distribution
 from tokwatt_exporter.snapshot import Reading, Snapshot
 
 GIB = 2**30
@@ -209,6 +210,15 @@ def _engines(t: float, started: float) -> Iterator[Reading]:
     yield c.GENERATION_TOKENS(_grown(t, 0, 85), **LLAMA)
     yield c.PROMPT_SECONDS(_grown(t, 0, 0.25), **LLAMA)
     yield c.GENERATION_SECONDS(_grown(t, 0, 0.7), **LLAMA)
+    yield from c.TIME_TO_FIRST_TOKEN(_spread(_grown(t, 0, 0.4), 0.1, 0.25, 0.5, 1), **LLAMA)
+    yield from c.INTER_TOKEN_LATENCY(_spread(_grown(t, 0, 85), 0.005, 0.01, 0.025, 0.05), **LLAMA)
+    yield from c.REQUEST_DURATION(_spread(_grown(t, 0, 0.4), 0.5, 1, 5, 30), **LLAMA)
+
+
+def _spread(count: float, *bounds: float) -> Distribution:
+    """As many values in each bucket but the last, which has none."""
+    held = [float(int(count) * number // len(bounds)) for number in range(1, len(bounds) + 1)]
+    return Distribution((*zip(bounds, held, strict=True), (inf, held[-1])), held[-1] * bounds[-1] / 2)
 
 
 def _benchmarks(t: float, started: float) -> Iterator[Reading]:

@@ -10,16 +10,21 @@ from typing import NamedTuple
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tokwatt_exporter.catalogue import MODELS_PER_ENGINE, Gauge
+from tokwatt_exporter.catalogue import MODELS_PER_ENGINE, Family, Gauge, Histogram
 from tokwatt_exporter.engines.answers import clean, number
 from tokwatt_exporter.engines.base import Asker
+from tokwatt_exporter.engines.distributions import distribution
 from tokwatt_exporter.errors import EngineError
+from tokwatt_exporter.families import Distribution
 from tokwatt_exporter.snapshot import Reading
 
 #: Lines of interest beyond this many are not an engine's metrics any more.
-MAX_LINES = 4000
+MAX_LINES = 10_000
 #: The monitor chooses among this many models; what is said of further ones is not even parsed.
 MAX_MODELS = 2 * MODELS_PER_ENGINE
+
+#: What the parts of a histogram end in.
+HISTOGRAM = "_bucket", "_count", "_sum"
 
 _NAME = re.compile(r"\s*([A-Za-z_:][A-Za-z0-9_:]*)")
 _DECLARED = re.compile(r"#\s*(?:TYPE|HELP)\s+([A-Za-z_:][A-Za-z0-9_:]*)")
@@ -30,7 +35,7 @@ class Row:
     """One of their sample names under our name; of several rows for one of ours the first that is there counts."""
 
     theirs: str
-    ours: Gauge
+    ours: Gauge | Histogram
     #: What theirs has to be multiplied with.
     factor: float = 1.0
     #: The versions in which it means this: from `since` on, below `before`.
@@ -41,6 +46,10 @@ class Row:
     without: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: In every one of these versions: an engine without it has changed its names.
     always: bool = False
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the samples it needs."""
+        return tuple(self.theirs + end for end in HISTOGRAM) if isinstance(self.ours, Histogram) else (self.theirs,)
 
     def takes(self, labels: Mapping[str, str]) -> bool:
         """Whether a sample with these labels is meant."""
@@ -68,9 +77,13 @@ class Table:
     #: A name without which nothing is missed: the engine shows its families only once it has worked.
     working: str = ""
 
+    def families(self) -> frozenset[str]:
+        """Every family of theirs that is looked at."""
+        return frozenset({row.theirs for row in self.rows} | {*self.also, self.working} - {""})
+
     def names(self) -> frozenset[str]:
-        """Every name of theirs that is looked at."""
-        return frozenset({row.theirs for row in self.rows} | set(self.also) | ({self.working} - {""}))
+        """The names of the samples that are looked at."""
+        return self.families() | {name for row in self.rows for name in row.names()}
 
 
 class Sample(NamedTuple):
@@ -96,7 +109,7 @@ class Page:
     def has(self, name: str) -> bool:
         """Whether there is such a family, be it without samples so far."""
         names = {name, name.removesuffix("_total"), name.removesuffix("_sum")}
-        return name in self._samples or bool(names & self._declared)
+        return bool({name, name + HISTOGRAM[0]} & self._samples.keys() or names & self._declared)
 
     def samples(self, name: str) -> list[Sample]:
         """The samples of a name; none where one of its lines cannot be read."""
@@ -115,7 +128,7 @@ class Page:
         `model` is whom samples without a model's name are about; None where that is not known.
         """
         numeric = numbers(version or "")
-        rows: dict[Gauge, list[Row]] = {}
+        rows: dict[Family, list[Row]] = {}
         for row in self._table.rows:
             if row.applies(numeric):
                 rows.setdefault(row.ours, []).append(row)
@@ -130,12 +143,34 @@ class Page:
 
     def _readings(self, rows: list[Row], engine: str, model: str | None) -> Iterator[Reading]:
         for row in rows:
-            if samples := [sample for sample in self.samples(row.theirs) if row.takes(sample.labels)]:
+            if isinstance(row.ours, Histogram):
+                spread = [[one for one in self.samples(name) if row.takes(one.labels)] for name in row.names()]
+                if spread[0]:
+                    for name, found in self._distributions(row, spread, model):
+                        yield from row.ours(found, engine=engine, model=name)
+                    return
+            elif samples := [sample for sample in self.samples(row.theirs) if row.takes(sample.labels)]:
                 for name, value in self._models(row, samples, model).items():
                     labels = (("engine", engine), ("model", name)) if name else (("engine", engine),)
                     if value is not None:
                         yield Reading(row.ours, labels, value * row.factor)
                 return
+
+    def _distributions(
+        self, row: Row, spread: list[list[Sample]], model: str | None
+    ) -> Iterator[tuple[str | None, Distribution]]:
+        """One histogram for each model, over its shards; none where these have other bounds."""
+        of_bound: dict[str, list[Sample]] = {}
+        for sample in spread[0]:
+            of_bound.setdefault(sample.labels.get("le", ""), []).append(sample)
+        if any(len(samples) != len(part) for samples in of_bound.values() for part in spread[1:]):
+            return
+        buckets = {bound: self._models(row, samples, model) for bound, samples in of_bound.items()}
+        counts, sums = (self._models(row, samples, model) for samples in spread[1:])
+        for name, total in sums.items():
+            found = {bound: values.get(name) for bound, values in buckets.items()}
+            if whole := distribution(found, counts.get(name), total, row.factor):
+                yield name, whole
 
     def _models(self, row: Row, samples: list[Sample], model: str | None) -> dict[str | None, float | None]:
         """One value for each model, over its shards: the sum, or for a ratio the mean; None where a part is unknown."""

@@ -28,6 +28,7 @@ METRICS = Table((
     Row("rapid_mlx_prompt_tokens_total", c.PROMPT_TOKENS, always=True),
     Row("rapid_mlx_model_completion_tokens_total", c.GENERATION_TOKENS),
     Row("rapid_mlx_completion_tokens_total", c.GENERATION_TOKENS, always=True),
+    Row("rapid_mlx_model_ttft_seconds", c.TIME_TO_FIRST_TOKEN),
     # Without a model in memory it shows none of the engine's.
 ), model="model", also=(BUILD, LOADED, LIFECYCLE), working="rapid_mlx_requests_processed_total")  # fmt: skip
 

@@ -30,6 +30,9 @@ METRICS = Table((
     Row("sglang:prompt_tokens_total", c.PROMPT_TOKENS, always=True),
     Row("sglang:generation_tokens_total", c.GENERATION_TOKENS, always=True),
     Row("sglang:num_retracted_requests_total", c.PREEMPTIONS),
+    Row("sglang:time_to_first_token_seconds", c.TIME_TO_FIRST_TOKEN),
+    Row("sglang:inter_token_latency_seconds", c.INTER_TOKEN_LATENCY),
+    Row("sglang:e2e_request_latency_seconds", c.REQUEST_DURATION),
     # With --enable-metrics-for-all-schedulers every rank of a replica says the same.
 ), model="model_name", copies=frozenset({"tp_rank", "pp_rank", "moe_ep_rank"}),
     working="sglang:num_requests_total")  # fmt: skip

@@ -16,7 +16,7 @@ from tokwatt_exporter.errors import EngineError
 
 SLEEP = "vllm:engine_sleep_state"
 
-#: Histograms are not read, but for the sums of the times that requests spent in prefill and decode.
+#: Of the histograms of prefill and decode only the sums are read: time spent, which is what makes a speed.
 METRICS = Table((
     Row("vllm:num_requests_running", c.REQUESTS_RUNNING, always=True),
     Row("vllm:num_requests_waiting", c.REQUESTS_WAITING, always=True),
@@ -36,6 +36,10 @@ METRICS = Table((
     Row("vllm:request_prefill_time_seconds_sum", c.PROMPT_SECONDS),
     Row("vllm:request_decode_time_seconds_sum", c.GENERATION_SECONDS),
     Row("vllm:num_preemptions_total", c.PREEMPTIONS),
+    Row("vllm:time_to_first_token_seconds", c.TIME_TO_FIRST_TOKEN, always=True),
+    Row("vllm:inter_token_latency_seconds", c.INTER_TOKEN_LATENCY),
+    Row("vllm:time_per_output_token_seconds", c.INTER_TOKEN_LATENCY, before="0.13"),
+    Row("vllm:e2e_request_latency_seconds", c.REQUEST_DURATION, always=True),
 ), model="model_name", also=(SLEEP,))  # fmt: skip
 
 NO_METRICS = "has no metrics of its own on /metrics, as with --disable-log-stats: no token counters"

@@ -25,6 +25,8 @@ METRICS = Table((
     Row("vllm_mlx_inference_requests_total", c.REQUESTS_FAILED, only={"result": ("error",)}, without=GENERATION),
     Row("vllm_mlx_prompt_tokens_total", c.PROMPT_TOKENS, without=GENERATION, always=True),
     Row("vllm_mlx_completion_tokens_total", c.GENERATION_TOKENS, without=GENERATION, always=True),
+    Row("vllm_mlx_inference_ttft_seconds", c.TIME_TO_FIRST_TOKEN, without=GENERATION),
+    Row("vllm_mlx_inference_request_duration_seconds", c.REQUEST_DURATION, without=GENERATION),
 ))  # fmt: skip
 #: Where several models are managed these are 0 whatever happens.
 OF_ONE_MODEL = {c.REQUESTS_RUNNING, c.REQUESTS_WAITING}

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tokwatt_exporter.catalogue import CATALOGUE
+from tokwatt_exporter.catalogue import SERIES
 from tokwatt_exporter.errors import StoreError
 from tokwatt_exporter.sinks.otlp_deliver import Courier
 from tokwatt_exporter.sinks.otlp_pending import POINTS
@@ -60,7 +60,7 @@ def stored(data_dir: Path, after_ms: int, until_ms: int) -> Iterator[Snapshot]:
 def readings(rows: Iterable[Row]) -> Iterator[Reading]:
     """What the catalogue still knows of the rows of one time; the labels get back the order of their family."""
     for metric, labels, value in rows:
-        if family := CATALOGUE.get(metric):
+        if family := SERIES.get(metric):
             yield Reading(family, tuple((name, labels[name]) for name in family.labels if name in labels), value)
 
 

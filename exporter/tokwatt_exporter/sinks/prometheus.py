@@ -13,8 +13,8 @@ from prometheus_client import exposition
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics import exposition as openmetrics
 
-from tokwatt_exporter.catalogue import CATALOGUE, Family, Kind
-from tokwatt_exporter.snapshot import Labels, Snapshot
+from tokwatt_exporter.catalogue import CATALOGUE, Family, Histogram, Kind
+from tokwatt_exporter.snapshot import Reading, Snapshot
 
 #: Higher levels make hardly smaller bodies of metrics and take ten times as long.
 GZIP_LEVEL = 1
@@ -26,7 +26,7 @@ UNIT_WORDS = {
 }  # fmt: skip
 
 _SUFFIXES = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
-_TYPES = {Kind.COUNTER: "counter", Kind.INFO: "info"}
+_TYPES = {Kind.COUNTER: "counter", Kind.HISTOGRAM: "histogram", Kind.INFO: "info"}
 _RANGES = ("application/openmetrics-text", "text/plain", "text/*", "*/*")
 
 
@@ -76,17 +76,21 @@ class _Collected:
         self._snapshot = snapshot
 
     def collect(self) -> Iterator[Metric]:
+        values = self._snapshot.values
         for family in CATALOGUE.values():
-            if rows := self._snapshot.values.get(family):
-                yield _metric(family, rows.items())
+            if isinstance(family, Histogram):
+                if readings := [*family.ordered(values)]:
+                    yield _metric(family, readings)
+            elif rows := values.get(family):
+                yield _metric(family, (Reading(family, labels, value) for labels, value in sorted(rows.items())))
 
 
-def _metric(family: Family, rows: Iterable[tuple[Labels, float]]) -> Metric:
+def _metric(family: Family, readings: Iterable[Reading]) -> Metric:
     suffix = _SUFFIXES.get(family.kind, "")
     base = family.name.removesuffix(suffix)
     metric = Metric(base, family.help, _TYPES.get(family.kind, "gauge"), _unit(family, base))
-    for labels, value in sorted(rows):
-        metric.add_sample(family.name, {name: _encodable(text) for name, text in labels}, value)
+    for series, labels, value in readings:
+        metric.add_sample(series.name, {name: _encodable(text) for name, text in labels}, value)
     return metric
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tokwatt_exporter import parse
-from tokwatt_exporter.catalogue import CATALOGUE, Family
+from tokwatt_exporter.catalogue import SERIES, Family
 from tokwatt_exporter.errors import UsageError
 
 #: Rows that one answer may have; `samples` refuses to give a part, the others give the newest.
@@ -83,9 +83,9 @@ def _near(word: str, known: Iterable[str]) -> str:
 
 
 def _metric(raw: Any) -> Family:
-    family = CATALOGUE.get(str(raw))
+    family = SERIES.get(str(raw))
     if family is None:
-        raise ValueError(f"there is no metric {str(raw)[:80]}{_near(str(raw)[:80], CATALOGUE)}")
+        raise ValueError(f"there is no metric {str(raw)[:80]}{_near(str(raw)[:80], SERIES)}")
     return family
 
 
