@@ -17,7 +17,7 @@ ARGS ?=
 #: Versions this runs on, newest first.
 MINORS := 14 13 12 11
 #: Tests mostly wait, so that there are more at a time than processors. ARGS=-n0 runs one after the other.
-BESIDE ?= -n 4 --dist worksteal
+BESIDE ?= -n 3 --dist worksteal
 TYPED := exporter bench grafana/src tests/support tests/performance
 
 # $(call find_python,names): print the first one that runs, is new enough and can make virtual environments.
@@ -55,7 +55,7 @@ test: .venv/dev.stamp ## run every test
 test-quick: .venv/dev.stamp ## run the tests that start no servers
 	@.venv/bin/python -m pytest $(BESIDE) -q -m "not e2e" $(ARGS)
 
-test-versions: .venv/dev.stamp ## run the quick tests on every other Python that is here, all at a time
+test-versions: .venv/dev.stamp ## run the quick tests of the code on every other Python that is here, all at a time
 	@own=$$(.venv/bin/python -c 'import sys; print(sys.version_info[1])'); found=; \
 	for minor in $(MINORS); do \
 	    if [ $$minor = $$own ]; then echo "Python 3.$$minor: has .venv, make test runs there"; continue; fi; \
@@ -68,7 +68,8 @@ test-versions: .venv/dev.stamp ## run the quick tests on every other Python that
 
 # By make and not with &: a shell starts what runs in the background with Ctrl-C ignored, which some tests send.
 quick-on-3.%:
-	@log=.venv-3.$*/test.log; .venv-3.$*/bin/python -m pytest $(BESIDE) -q -m "not e2e" -p no:cacheprovider $(ARGS) > $$log 2>&1; \
+	@log=.venv-3.$*/test.log; \
+	.venv-3.$*/bin/python -m pytest -n 2 --dist worksteal -q -m "not e2e and not text" -p no:cacheprovider $(ARGS) > $$log 2>&1; \
 	failed=$$?; [ $$failed = 0 ] || cat $$log; echo "Python 3.$*: $$(tail -n 1 $$log)"; exit $$failed
 
 check: .venv/dev.stamp ## lint, types, and that generated files are what the code says

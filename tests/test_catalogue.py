@@ -15,6 +15,8 @@ from tokwatt_exporter import catalogue
 from tokwatt_exporter.catalogue import CATALOGUE, PREFIX, SERIES, Family, Kind, States
 from tokwatt_exporter.sinks.prometheus import Choice, Format, Renderer
 
+pytestmark = pytest.mark.text
+
 ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("exporter", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]
 GENERATORS = [*sorted((ROOT / "docs").glob("*.py")), *sorted((ROOT / "grafana/src").rglob("*.py"))]

@@ -12,6 +12,8 @@ import pytest
 from tokwatt_exporter import catalogue, config
 from tokwatt_exporter.catalogue import CATALOGUE
 
+pytestmark = pytest.mark.text
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 

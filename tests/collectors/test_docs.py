@@ -15,6 +15,8 @@ from tokwatt_exporter.collectors.apple_powermetrics import _NOT_ROOT
 from tokwatt_exporter.collectors.linux_rapl import _FORBIDDEN
 from tokwatt_exporter.collectors.registry import REGISTRY
 
+pytestmark = pytest.mark.text
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = {path.stem: path.read_text() for path in sorted((DOCS / "collectors").glob("*.md")) if path.stem != "README"}

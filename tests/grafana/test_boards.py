@@ -14,6 +14,8 @@ import pytest
 from support.promql_reader import Expression, Selector, read
 from tokwatt_exporter.catalogue import BENCHMARK_RUNNING, BUILD_INFO, CATALOGUE, Counter
 
+pytestmark = pytest.mark.text
+
 GRAFANA = Path(__file__).parents[2] / "grafana"
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((GRAFANA / "dashboards").glob("*.json"))}
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}

@@ -10,6 +10,8 @@ from support.components import component
 from support.promql_reader import read
 from tokwatt_exporter.catalogue import CATALOGUE
 
+pytestmark = pytest.mark.text
+
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "grafana/rules/tokwatt.rules.yml"
 PLAYED = ROOT / "grafana/rules/tokwatt.rules.test.yml"

@@ -10,6 +10,8 @@ from tokwatt_exporter.catalogue import CATALOGUE, PREFIX
 from tokwatt_exporter.store.ingest import ingest
 from tokwatt_exporter.store.journal import Journal
 
+pytestmark = pytest.mark.text
+
 TEXT = (Path(__file__).parents[2] / "docs" / "history.md").read_text()
 QUERIES = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
 
