@@ -21,6 +21,8 @@ def launch(machine: str, arguments: list[str]) -> None:
 
     def start_later(sampler: Sampler) -> None:
         sampler.sample()
+        # The server is up already: until there are rates it has nothing to show.
+        sampler.latest = None
         time.pass_time(recording.seconds)
         fake.show(recording.later())
         start(sampler)
