@@ -458,7 +458,7 @@ def test_a_document_from_before_a_sleep_is_not_shown_after_it(program):
 
 @pytest.mark.parametrize("before", [":", "trap '' TERM; sleep 60 & wait"])
 def test_closing_ends_the_child_and_leaves_nothing_behind(program, before, monkeypatch):
-    monkeypatch.setattr("tokwatt_exporter.collectors.apple_powermetrics._END_SECONDS", 0.3)
+    monkeypatch.setattr("tokwatt_exporter.collectors.apple_powermetrics._END_SECONDS", 1.5)
     process = psutil.Process()
     open_before = process.num_fds()
     program.install(before)

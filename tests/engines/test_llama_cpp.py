@@ -26,7 +26,7 @@ def folder() -> Path:
 
 def look(engine: FakeEngine) -> State:
     async def once() -> State:
-        async with Client(engine.url, deadline=0.5) as ask:
+        async with Client(engine.url, deadline=3.0) as ask:
             return await LlamaCpp().look(ask, "e")
 
     with engine:

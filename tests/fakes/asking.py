@@ -19,7 +19,7 @@ def look(kind: str, engine: FakeEngine, times: int = 1) -> State:
         return await adapter(kind).look(ask, "e")
 
     async def once() -> State:
-        async with Client(engine.url, deadline=0.5) as ask:
+        async with Client(engine.url, deadline=3.0) as ask:
             return await repeatedly(ask)
 
     with engine:
@@ -30,7 +30,7 @@ def unload(kind: str, engine: FakeEngine, model: str) -> bool:
     """Whether the engine dropped the model."""
 
     async def once() -> bool:
-        async with Client(engine.url, deadline=0.5) as ask:
+        async with Client(engine.url, deadline=3.0) as ask:
             return await adapter(kind).unload(ask, model)
 
     with engine:

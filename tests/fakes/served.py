@@ -125,7 +125,7 @@ def look(adapter: Engine, server: FakeEngine) -> State:
     """One look of an adapter at a server that is started for it; the engine's name is "e"."""
 
     async def once() -> State:
-        async with Client(server.url, deadline=0.5) as ask:
+        async with Client(server.url, deadline=3.0) as ask:
             return await adapter.look(ask, "e")
 
     with server:
