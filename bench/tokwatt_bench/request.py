@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tokwatt_bench.answer import Answer, Chunk, excerpt, parse
 from tokwatt_bench.stream import Recording
+from tokwatt_exporter.streams.answer import Answer, Chunk, excerpt
+from tokwatt_exporter.streams.stream import parse
 
 Phase = Literal["warmup", "measured"]
 

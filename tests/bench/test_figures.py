@@ -1,8 +1,8 @@
 import pytest
 
 from tokwatt_bench import figures
-from tokwatt_bench.answer import Answer, Chunk, Prefill
 from tokwatt_bench.request import Request
+from tokwatt_exporter.streams.answer import Answer, Chunk, Prefill
 
 MS = 1_000_000
 

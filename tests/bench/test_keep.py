@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from tokwatt_bench import keep
-from tokwatt_bench.answer import Chunk
 from tokwatt_bench.load import Run
 from tokwatt_bench.plan import Plan
 from tokwatt_bench.request import Request
@@ -19,6 +18,7 @@ from tokwatt_exporter.errors import StoreError, UsageError
 from tokwatt_exporter.store import folder
 from tokwatt_exporter.store.file import store_lock
 from tokwatt_exporter.store.read import query
+from tokwatt_exporter.streams.answer import Chunk
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import re
 import pytest
 
 from support.captures import shared_captures
-from tokwatt_bench.answer import parse
 from tokwatt_bench.request import examine
 from tokwatt_bench.stream import Recording
+from tokwatt_exporter.streams.stream import parse
 
 
 def body_of(name):

@@ -5,9 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokwatt_bench.sse import json_lines, server_sent_events
+from tokwatt_exporter.streams.sse import JsonLines, ServerSentEvents
 
 STREAM = [("data", '{"text": "zwölf 🙂"}'), ("comment", "keep-alive"), ("data", "two"), ("data", "[DONE]")]
+
+
+def events(reader, pieces):
+    found = [event for at_ns, piece in pieces for event in reader.feed(at_ns, piece)]
+    return found + list(reader.end())
+
+
+def server_sent_events(pieces):
+    return events(ServerSentEvents(), pieces)
+
+
+def json_lines(pieces):
+    return events(JsonLines(), pieces)
 
 
 def encoded(end, colon=": "):
@@ -77,5 +90,5 @@ def test_json_lines_are_the_same_wherever_reads_cut_them(texts, places):
 @given(st.lists(st.binary(max_size=50), max_size=20))
 def test_no_bytes_are_too_strange_to_be_read(parts):
     pieces = list(enumerate(parts))
-    list(server_sent_events(pieces))
-    list(json_lines(pieces))
+    server_sent_events(pieces)
+    json_lines(pieces)
