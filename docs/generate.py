@@ -22,7 +22,7 @@ SYSTEMS = {"linux": "Linux", "darwin": "macOS"}
 #: Collectors whose parts are found by name when they run, so that their imports do not lead to them.
 LOADED_BY_NAME = {"engines": [f"engines.{path}" for path in ADAPTERS.values()]}
 #: What of the exporter has metrics of its own; others look at metrics, too.
-OWN_PARTS = ("sampler", "selfmetrics", "sinks", "store", "web")
+OWN_PARTS = ("sampler", "selfmetrics", "sinks", "web")
 #: What stands between a mark and its end is written by this program, the rest of a page by people.
 MARK, END = "<!-- {}: written by docs/generate.py -->\n", "<!-- end -->\n"
 

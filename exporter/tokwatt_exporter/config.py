@@ -90,6 +90,16 @@ class Config:
         "Time between two commits to DuckDB; the journal holds the rest. Default: 24 samples, at most 2m.",
         metavar="DURATION",
     )  # fmt: skip
+    history_retention_raw: float = option(
+        "history.retention-raw", parse.duration, "14d", "How long samples are kept; roll-ups stay.", metavar="DURATION"
+    )
+    history_retention_1m: float = option(
+        "history.retention-1m", parse.duration, "90d", "How long roll-ups by the minute are kept.", metavar="DURATION"
+    )
+    history_retention_1h: float | None = option(
+        "history.retention-1h", parse.optional_duration, None,
+        "How long roll-ups by the hour are kept. Default: for ever.", metavar="DURATION",
+    )  # fmt: skip
     otlp_endpoint: str | None = option(
         "otlp.endpoint", parse.optional_url, None,
         "URL that gets metrics by OTLP/HTTP, used as given. Off unless set; OTEL_EXPORTER_OTLP_* are read too.",
@@ -144,6 +154,13 @@ class Config:
     def flush_interval(self) -> float:
         """Seconds between two commits to DuckDB."""
         return self.history_flush_interval or min(24 * self.sample_interval, 120.0)
+
+    @property
+    def retention(self) -> dict[str, float | None]:
+        """Seconds that samples and roll-ups are kept, as the history's upkeep takes them."""
+        return {
+            "raw": self.history_retention_raw, "minutes": self.history_retention_1m, "hours": self.history_retention_1h,
+        }  # fmt: skip
 
     @property
     def instance(self) -> str:

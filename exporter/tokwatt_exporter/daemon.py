@@ -57,7 +57,7 @@ class Daemon:
         from tokwatt_exporter.web.server import Server
 
         self.config = config
-        store = Store(config.data_dir)
+        store = Store(config.data_dir, retention=config.retention)
         # Bound first: a port that is taken should stop the start before anything is written.
         self.server = Server(config, self, metrics, query=store.query)
         self.history = _history(config, store, metrics, stack)

@@ -40,7 +40,7 @@ class Sink:
     def __init__(self, data, interval=3600.0, store=None):
         self.metrics = SelfMetrics()
         self.journal = Journal(data)
-        self.sink = HistorySink(store or Store(data), self.journal, self.metrics, interval, "box")
+        self.sink = HistorySink(store or Store(data, retention={"raw": None}), self.journal, self.metrics, interval, "box")
 
     def value(self, reading):
         return Snapshot.of(0, self.metrics.readings()).get(reading)
@@ -150,7 +150,7 @@ def test_a_benchmark_that_ended_is_known_before_the_interval_is_over(make, data)
 def test_a_lock_shows_in_the_metrics_and_everything_is_kept_after_it(make, data):
     ingest(data)
     with held(data / "history.duckdb"):
-        running = make(0.1, store=QuickStore(data))
+        running = make(0.1, store=QuickStore(data, retention={"raw": None}))
         for number in range(5):
             running.sink(snapshot(number))
         wait_for(lambda: running.value(STORE_FAILURES(0)) >= 2, 30, "two flushes to fail")
@@ -211,7 +211,7 @@ def test_a_disk_that_takes_nothing_shows_in_the_metrics(make, data, monkeypatch)
 
 
 def test_rows_that_a_reader_took_in_are_counted_too(make, data):
-    running = make(store=Store(data))
+    running = make(store=Store(data, retention={"raw": None}))
     wait_for(running.flushed, 20, "the first flush")
     running.sink(snapshot(0))
     wait_for(lambda: running.journal.written_rows == 6, 5, "the journal")
@@ -231,7 +231,7 @@ from tokwatt_exporter.store.client import Store
 from tokwatt_exporter.store.journal import Journal
 data = pathlib.Path(sys.argv[1])
 journal = Journal(data)
-sink = HistorySink(Store(data), journal, SelfMetrics(), 0.2, "box")
+sink = HistorySink(Store(data, retention={"raw": None}), journal, SelfMetrics(), 0.2, "box")
 number = int(sys.argv[3])
 while True:
     sink(snapshot(number))

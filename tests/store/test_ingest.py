@@ -243,7 +243,7 @@ def test_a_file_of_a_newer_tokwatt_is_refused_and_not_touched(data, journal):
         db.execute("INSERT INTO schema_version VALUES (99, now()::TIMESTAMP_MS)")
     before = (data / "history.duckdb").read_bytes()
     keep(journal, [0])
-    with pytest.raises(StoreError, match=r"newer tokwatt \(schema 99, this one knows 1\): upgrade") as refused:
+    with pytest.raises(StoreError, match=r"newer tokwatt \(schema 99, this one knows 2\): upgrade") as refused:
         ingest(data)
     assert "\n" not in str(refused.value)
     assert (data / "history.duckdb").read_bytes() == before
@@ -334,7 +334,7 @@ def test_a_log_without_its_file_never_joins_a_new_one(data, journal):
 def crash_before_checkpoint(data):
     code = (
         "import duckdb, os, sys; db = duckdb.connect(sys.argv[1]);"
-        "db.execute('INSERT INTO sample SELECT 1, now()::TIMESTAMP_MS, 99'); os._exit(1)"
+        "db.execute('INSERT INTO sample_row SELECT 1, now()::TIMESTAMP_MS, 99'); os._exit(1)"
     )
     subprocess.run([sys.executable, "-c", code, str(data / "history.duckdb")], check=False, timeout=30)
 

@@ -33,6 +33,14 @@ class Flusher(Protocol):
         """Take the journal into the history."""
         ...
 
+    def upkeep(self) -> dict[str, Any]:
+        """Do a portion of what is due."""
+        ...
+
+    def interrupt(self) -> None:
+        """End a portion under way."""
+        ...
+
 
 class HistorySink:
     """Called with each snapshot; two threads of its own write the journal and flush it. It never blocks or raises."""
@@ -58,6 +66,8 @@ class HistorySink:
         self._stop = threading.Event()
         self._due = threading.Event()
         self._benchmark = False
+        self._tending = False
+        self._neglected = ""
         metrics.inc(c.STORE_ROWS_WRITTEN, 0)
         metrics.inc(c.STORE_FAILURES, 0)
         metrics.inc(c.SAMPLES_DROPPED, 0, reason="buffer_full")
@@ -86,6 +96,8 @@ class HistorySink:
         """Write and flush what is left, within about `LAST_FLUSH_TIMEOUT` seconds; what stays is flushed next time."""
         self._stop.set()
         self._due.set()
+        if self._tending:
+            self._store.interrupt()
         # Full only where the disk hangs, and then the end of the process ends the thread.
         with suppress(queue.Full):
             self._inbox.put(None, timeout=1)
@@ -129,7 +141,25 @@ class HistorySink:
             self._failed(type(error).__name__)
         else:
             self._flushed(result, on_disk)
+            if result.get("due") and not self._stop.is_set():
+                self._tend()
         self._metrics.set(c.STORE_BUFFERED_ROWS, self.pending())
+
+    def _tend(self) -> None:
+        # One portion between two flushes: readers get at the file, and the next flush finds it free.
+        self._tending = True
+        try:
+            self._store.upkeep()
+        except StoreError as error:
+            if str(error) != self._neglected and not self._stop.is_set():
+                log.warning("%s; old days are packed later", error)
+            self._neglected = str(error)
+        except Exception:
+            log.exception("upkeep of the history failed")
+        else:
+            self._neglected = ""
+        finally:
+            self._tending = False
 
     def _failed(self, problem: str) -> None:
         self._metrics.inc(c.STORE_FAILURES)

@@ -64,8 +64,8 @@ class Batch:
             stored = self._stored_series(db)
             step("samples")
             db.execute(
-                "INSERT INTO sample SELECT id, make_timestamp_ms(time), value FROM (SELECT unnest($1::INTEGER[]) AS id,"
-                " unnest($2::BIGINT[]) AS time, unnest($3::DOUBLE[]) AS value)",
+                "INSERT INTO sample_row SELECT id, make_timestamp_ms(time), value FROM (SELECT"
+                " unnest($1::INTEGER[]) AS id, unnest($2::BIGINT[]) AS time, unnest($3::DOUBLE[]) AS value)",
                 [[stored[number] for number in self._ids], self._times, self._values],
             )
         runs = useless = 0

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,13 @@ _WORKER = (sys.executable, "-P", "-m", "tokwatt_exporter.store.worker")
 class Store:
     """Flushes and queries of one data directory. Safe to use from several threads."""
 
-    def __init__(self, data_dir: Path, *, worker: Sequence[str] = _WORKER) -> None:
+    def __init__(
+        self, data_dir: Path, *, retention: Mapping[str, float | None] | None = None, worker: Sequence[str] = _WORKER
+    ) -> None:
         self._data_dir = data_dir
+        #: Seconds that things are kept, as `upkeep.Retention` names them.
+        self._retention = dict(retention or {})
+        self._tending: subprocess.Popen[bytes] | None = None
         self._worker = tuple(worker)
         self._queries = threading.BoundedSemaphore(CONCURRENT_QUERIES)
 
@@ -36,11 +41,26 @@ class Store:
         """Take the journal into the history.
 
         Gives `rows` and `bench_runs` committed, `skipped` damaged records, `newest_ms` of the newest sample (None
-        where there is none), `size_bytes` of the file and its log, `bench_latest` rows, and `moved_aside`, the name
-        of a damaged file. `StoreLocked` where another program holds the file, `StoreError` for all else.
+        where there is none), `size_bytes` of the file and its log, `bench_latest` rows, `due`, whether `upkeep` has
+        something to do, and `moved_aside`, the name of a damaged file. `StoreLocked` where another program holds the
+        file, `StoreError` for all else.
         """
         result: dict[str, Any] = self._run("flush", {"wait": min(5.0, timeout / 2)}, timeout)
         return result
+
+    def upkeep(self, timeout: float = 600.0) -> dict[str, Any]:
+        """Do a portion of what is due: closed days are packed and rolled up, what is too old goes.
+
+        Gives `packed` rows, `expired_days`, and `more`, whether there is another portion to do. Errors as for `flush`.
+        """
+        order = {"retention": self._retention, "wait": 5.0}
+        result: dict[str, Any] = self._run("upkeep", order, timeout, lambda child: setattr(self, "_tending", child))
+        return result
+
+    def interrupt(self) -> None:
+        """End a portion of upkeep under way; it is done again another time."""
+        if (child := self._tending) is not None:
+            _kill(child)
 
     def query(self, name: str, params: Mapping[str, Any] | None = None, timeout: float = 20.0) -> list[dict[str, Any]]:
         """The rows of a named query; `UsageError` for a parameter it does not take."""
@@ -54,28 +74,37 @@ class Store:
         finally:
             self._queries.release()
 
-    def _run(self, command: str, order: Mapping[str, Any], timeout: float) -> Any:
+    def _run(
+        self, command: str, order: Mapping[str, Any], timeout: float,
+        started: Callable[[subprocess.Popen[bytes] | None], None] = lambda child: None,
+    ) -> Any:  # fmt: skip
         child = subprocess.Popen(
             [*self._worker, command, "--data-dir", str(self._data_dir)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             # Ctrl-C in the terminal is for the daemon, whose last flush this may be.
             start_new_session=True,
         )  # fmt: skip
+        started(child)
         try:
             out, err = child.communicate(json.dumps(order).encode(), timeout)
         except subprocess.TimeoutExpired:
             raise errors.StoreError(f"the history did not answer within {timeout:g} s") from None
         finally:
+            started(None)
             _end(child)
         for line in err.decode(errors="replace").splitlines():
             log.warning("%s", line)
         return _answer(command, child.returncode, out)
 
 
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
 def _end(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
+        _kill(child)
         child.wait()
     for pipe in (child.stdin, child.stdout, child.stderr):
         if pipe:

@@ -6,8 +6,9 @@ import fcntl
 import logging
 import os
 import re
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,10 @@ log = logging.getLogger(__name__)
 #: Grafana's DuckDB plugin and hosted DuckDB cannot read a newer format.
 STORAGE = "v1.5.0"
 _DAMAGED = ("not a valid DuckDB database file", "Corrupt database file", "Could not read enough bytes")
+
+
+class NoRoom(StoreError):
+    """A copy of the file was not made: the disk has no room for it."""
 
 
 class StoreDamaged(StoreError):
@@ -184,3 +189,44 @@ def aside(path: Path) -> Path:
     with suppress(FileNotFoundError):
         path.rename(kept)
     return kept
+
+
+def rewrite(path: Path, wait: float, step: Callable[[str], None] = lambda name: None) -> None:
+    """Write the history anew, without what it has free; the lock is the caller's. `NoRoom` where the disk is full.
+
+    The new file gets the name when it is whole and on disk; until then the old one is the history.
+    """
+    new = path.with_name(path.name + ".new")
+    step("rewrite")
+    try:
+        copy(path, new, wait)
+        step("rename")
+        new.rename(path)
+        sync(path.parent)
+    finally:
+        remove(new)
+
+
+def copy(path: Path, new: Path, wait: float) -> None:
+    """A copy of the history in a new file: all that is committed, and nothing else."""
+    remove(new)
+    if shutil.disk_usage(new.parent).free < size_of(path) * 1.1:
+        raise NoRoom(f"{new} would need {size_of(path) / 1e6:.0f} MB, and the disk has less")
+    with connection(path, wait) as db:
+        # What the log holds goes into the file first; the copy has no log.
+        db.execute("CHECKPOINT")
+        db.execute(f"ATTACH '{str(new).replace(chr(39), 2 * chr(39))}' AS copy (STORAGE_VERSION '{STORAGE}')")
+        db.execute(f'COPY FROM DATABASE "{db.execute("SELECT current_database()").fetchall()[0][0]}" TO copy')
+        db.execute("CHECKPOINT copy")
+        db.execute("DETACH copy")
+    with new.open("rb") as whole:
+        os.fsync(whole.fileno())
+
+
+def sync(directory: Path) -> None:
+    """See to it that a renaming or a deletion in a directory survives a power failure."""
+    fd = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

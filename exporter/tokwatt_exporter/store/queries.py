@@ -16,6 +16,7 @@ from typing import Any
 from tokwatt_exporter import parse
 from tokwatt_exporter.catalogue import SERIES, Family
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.store.views import UNPACKED
 
 #: Rows that one answer may have; `samples` refuses to give a part, the others give the newest.
 MAX_ROWS = 1_000_000
@@ -51,6 +52,8 @@ class Prepared:
     sql: str
     values: Mapping[str, Any]
     limit: int | None
+    #: SQL and values that find the series_id of the series asked for, which `sql` names as `:ids`.
+    series: tuple[str, Mapping[str, Any]] | None = None
 
 
 def prepare(name: str, params: Mapping[str, Any] | None = None) -> Prepared:
@@ -63,7 +66,8 @@ def prepare(name: str, params: Mapping[str, Any] | None = None) -> Prepared:
         raise UsageError(f"{name} takes no {unknown[0]}; it takes: {', '.join(query.params) or 'nothing'}")
     values = {key: _convert(key, param, params) for key, param in query.params.items()}
     sql, bound = query.bind(query.sql, values)
-    return Prepared(name, sql, bound, values["limit"] if query.whole else None)
+    found = {key: bound.pop(key) for key in ("metric", "names", "wanted")} if ":ids" in sql else {}
+    return Prepared(name, sql, bound, values["limit"] if query.whole else None, (_FOUND, found) if found else None)
 
 
 def _convert(key: str, param: Param, params: Mapping[str, Any]) -> Any:
@@ -165,7 +169,7 @@ def _bind_samples(sql: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]
     }  # fmt: skip
     if given["step"] is None:
         return sql, bound
-    return _SAMPLES_BY_STEP, bound | {"step": given["step"]}
+    return _by_step(given["step"]), bound | {"step": given["step"]}
 
 
 def _bind_series(sql: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -173,19 +177,54 @@ def _bind_series(sql: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 _FOUND = """
-FROM sample JOIN series USING (series_id)
-WHERE series.metric = $metric
-  AND list_has_all(map_entries(series.labels), map_entries(map($names::VARCHAR[], $wanted::VARCHAR[])))
-  AND sample.time >= make_timestamp_ms($since)
-  AND ($until::BIGINT IS NULL OR sample.time <= make_timestamp_ms($until))
+SELECT series_id FROM series
+WHERE metric = $metric AND list_has_all(map_entries(labels), map_entries(map($names::VARCHAR[], $wanted::VARCHAR[])))
+"""
+_TIME = "time >= make_timestamp_ms($since) AND ($until::BIGINT IS NULL OR time <= make_timestamp_ms($until))"
+#: The samples of some series: rows that are not packed yet, and those of the days that may hold some. An expression
+#: around `day` keeps DuckDB on the index of series, which is better than any other way.
+_RAW = f"""
+    SELECT series_id, time, value FROM sample_row WHERE series_id IN (:ids) AND {_TIME}
+    UNION ALL
+    SELECT series_id, time, value FROM ({UNPACKED}
+        WHERE series_id IN (:ids) AND day + 0 >= make_timestamp_ms($since)::DATE
+          AND ($until::BIGINT IS NULL OR day + 0 <= make_timestamp_ms($until)::DATE))
+    WHERE value IS NOT NULL AND {_TIME}
+"""
+_SAMPLES = f"""
+SELECT time, labels, value, host FROM ({_RAW}) JOIN series USING (series_id) ORDER BY time, series_id LIMIT $limit
 """
 
-_SAMPLES = f"SELECT time, labels, value, host {_FOUND} ORDER BY time, series_id LIMIT $limit"
 
-_SAMPLES_BY_STEP = f"""
-SELECT max(time) AS time, any_value(labels) AS labels, arg_max(value, time) AS value, any_value(host) AS host {_FOUND}
-GROUP BY series_id, epoch_ms(time) // $step ORDER BY time, series_id LIMIT $limit
-"""
+def _by_step(step_ms: int) -> str:
+    """SQL of the last value of each step, from the coarsest rows that tell it."""
+    rows = _RAW
+    if step_ms % 3_600_000 == 0:
+        rows = _rolled("rollup_1h", 3600)
+    elif step_ms % 60_000 == 0:
+        # Minutes are not kept as long as hours are.
+        rows = f"""{_rolled("rollup_1m", 60)} UNION ALL
+            SELECT series_id, time, last FROM rollup_1h WHERE series_id IN (:ids) AND {_TIME}
+              AND time < (SELECT coalesce(date_trunc('day', min(time)), 'infinity') FROM rollup_1m)"""
+    return f"""
+        SELECT time, labels, value, host FROM (
+            SELECT series_id, max(time) AS time, arg_max(value, time) AS value FROM ({rows})
+            GROUP BY series_id, epoch_ms(time) // $step)
+        JOIN series USING (series_id) ORDER BY time, series_id LIMIT $limit
+    """
+
+
+def _rolled(table: str, seconds: int) -> str:
+    # A row stands at the beginning of its minute or hour, and so do samples that are not rolled up yet.
+    begins = f"make_timestamp_ms($since // {1000 * seconds} * {1000 * seconds})"
+    until = "($until::BIGINT IS NULL OR time <= make_timestamp_ms($until))"
+    return f"""
+        SELECT series_id, time, last AS value FROM {table} WHERE series_id IN (:ids) AND time >= {begins} AND {until}
+        UNION ALL
+        SELECT series_id, time_bucket(INTERVAL {seconds} SECONDS, max(time))::TIMESTAMP_MS, arg_max(value, time)
+        FROM sample_row WHERE series_id IN (:ids) AND {_TIME} GROUP BY series_id, epoch_ms(time) // {1000 * seconds}
+    """
+
 
 _BENCH_LATEST = """
 SELECT newest.*, counted.runs_total, counted.runs_failed_total
@@ -206,6 +245,14 @@ WHERE ($engine::VARCHAR IS NULL OR engine = $engine) AND ($model::VARCHAR IS NUL
   AND ($since::BIGINT IS NULL OR finished >= make_timestamp_ms($since))
   AND ($until::BIGINT IS NULL OR finished <= make_timestamp_ms($until))
 ORDER BY finished DESC NULLS LAST, run_id DESC LIMIT $limit
+"""
+
+_MODEL_ENERGY = """
+SELECT engine, model, sum(generated_tokens) AS generated_tokens, sum(joules) AS joules,
+    sum(joules) / nullif(sum(generated_tokens) FILTER (joules IS NOT NULL), 0) AS joules_per_token
+FROM models
+WHERE time >= make_timestamp_ms($since) AND ($until::BIGINT IS NULL OR time <= make_timestamp_ms($until))
+GROUP BY engine, model ORDER BY joules DESC NULLS LAST
 """
 
 _SINCE = "A duration before now, an ISO 8601 time, or a Unix time."
@@ -231,6 +278,11 @@ QUERIES: dict[str, Query] = {
         "The series there are.",
         {"metric": Param(_metric, "only of this metric")},
         _bind_series,
+    ),
+    "model_energy": Query(
+        _MODEL_ENERGY,
+        "Tokens and energy of each model, by the hour's share of the tokens of its machine.",
+        {"since": Param(_time_ms, _SINCE, lambda: _time_ms("30d")), "until": Param(_time_ms, _SINCE)},
     ),
     "bench_results": Query(
         _BENCH_RESULTS,

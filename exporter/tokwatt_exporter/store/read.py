@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tokwatt_exporter.errors import StoreError, UsageError
 from tokwatt_exporter.store import file, schema, segment
 from tokwatt_exporter.store.queries import Prepared, prepare
+from tokwatt_exporter.store.views import UNPACKED
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -64,17 +65,31 @@ def snapshots(
 
 def _page(db: DuckDBPyConnection, after_ms: int, until_ms: int) -> list[tuple[int, str, dict[str, str], float]]:
     between = "time > make_timestamp_ms($after) AND time <= make_timestamp_ms($until)"
+    days = "day BETWEEN make_timestamp_ms($after)::DATE AND make_timestamp_ms($until)::DATE"
+    rows = (
+        f"SELECT series_id, time, value FROM sample_row WHERE {between} UNION ALL"
+        f" SELECT series_id, time, value FROM ({UNPACKED} WHERE {days}) WHERE value IS NOT NULL AND {between}"
+    )
     bounds = {"after": after_ms, "until": until_ms}
     [(last,)] = db.execute(
-        f"SELECT max(time) FROM (SELECT DISTINCT time FROM sample WHERE {between} ORDER BY time LIMIT {PAGE})", bounds
+        f"SELECT epoch_ms(max(time)) FROM (SELECT DISTINCT time FROM ({rows}) ORDER BY time LIMIT {PAGE})", bounds
     ).fetchall()
     if last is None:
         return []
     return db.execute(
-        f"SELECT epoch_ms(time), metric, labels, value FROM sample JOIN series USING (series_id) WHERE {between}"
-        " AND time <= $last ORDER BY time, series_id",
-        bounds | {"last": last},
+        f"SELECT epoch_ms(time), metric, labels, value FROM ({rows}) JOIN series USING (series_id)"
+        " ORDER BY time, series_id",
+        bounds | {"until": last},
     ).fetchall()
+
+
+def newest_ms(db: DuckDBPyConnection) -> int | None:
+    """Time of the newest sample in an open history; None where there is none."""
+    [(newest,)] = db.execute("SELECT epoch_ms(max(time)) FROM sample_row").fetchall()
+    if newest is None:
+        # Only then: to look into the lists takes longer.
+        [(newest,)] = db.execute("SELECT epoch_ms(max(list_last(times))) FROM sample_tick").fetchall()
+    return int(newest) if newest is not None else None
 
 
 def info(data_dir: Path, *, wait: float = LOCK_WAIT) -> dict[str, Any]:
@@ -140,7 +155,12 @@ def opened(data_dir: Path, wait: float, timeout: float) -> Iterator[DuckDBPyConn
 
 def rows_of(db: DuckDBPyConnection, prepared: Prepared) -> list[dict[str, Any]]:
     """Run a query on an open history; a row is a dict of what JSON can say."""
-    found = db.execute(prepared.sql, dict(prepared.values))
+    sql = prepared.sql
+    if prepared.series:
+        # Numbers in the text and not in a subquery: only then does DuckDB use its index.
+        ids = [str(int(series_id)) for (series_id,) in db.execute(*prepared.series).fetchall()]
+        sql = sql.replace(":ids", ", ".join(ids) or "NULL")
+    found = db.execute(sql, dict(prepared.values))
     columns = [(name, str(kind)) for name, kind, *_ in found.description or ()]
     rows = found.fetchall()
     if prepared.limit is not None and len(rows) > prepared.limit:

@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tokwatt_exporter.errors import StoreError
+from tokwatt_exporter.store.views import VIEWS
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+#: `values` or, where the source has no more, `floats`: one for all ticks, or one a tick, NULL where there was none.
+SAMPLE_DAY = """(series_id INTEGER NOT NULL, day DATE NOT NULL, tick_id INTEGER NOT NULL, first_tick INTEGER NOT NULL,
+    ticks INTEGER NOT NULL, "values" DOUBLE[], floats FLOAT[])"""
+_ROLLUP = """(series_id INTEGER NOT NULL, time TIMESTAMP_MS NOT NULL, min DOUBLE, max DOUBLE, mean DOUBLE,
+    last DOUBLE NOT NULL, count INTEGER NOT NULL, increase DOUBLE)"""
 
 _FIRST = """
 CREATE TABLE series (series_id INTEGER PRIMARY KEY, metric VARCHAR NOT NULL, labels MAP(VARCHAR, VARCHAR) NOT NULL,
@@ -39,7 +46,19 @@ CREATE VIEW bench_results AS
     FROM bench_run;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+# Rows as they arrive; closed days, a row a series and day, whose values belong to the times of their ticks; and what
+# outlives both. An index, because a scan would unpack the lists of every series for the one that is wanted.
+_SECOND = f"""
+ALTER TABLE sample RENAME TO sample_row;
+CREATE TABLE sample_tick (tick_id INTEGER NOT NULL, times TIMESTAMP_MS[] NOT NULL);
+CREATE TABLE sample_day {SAMPLE_DAY};
+CREATE INDEX sample_day_series ON sample_day (series_id);
+CREATE TABLE rollup_1m {_ROLLUP};
+CREATE TABLE rollup_1h {_ROLLUP};
+{VIEWS}
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
 
 
 def version(db: DuckDBPyConnection) -> int:
