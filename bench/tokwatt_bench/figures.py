@@ -122,7 +122,7 @@ def prompt_speed(request: Request, cold: bool) -> tuple[Known, str]:
         return Known(None, "the engine does not say how many prompt tokens were cached, and the prompt was not new"), ""
     tokens = request.prompt_tokens - (request.cached_tokens or 0)
     if answer.prefill_seconds:
-        return _rate(tokens, answer.prefill_seconds), "prompt_eval_duration"
+        return _rate(tokens, answer.prefill_seconds), answer.prefill_source
     return _rate(tokens, request.first_token_seconds or 0.0), "time to first token"
 
 

@@ -46,6 +46,7 @@ class Answer:
     prefill: Prefill | None = None
     #: Prefill as the engine timed it with the cached tokens in its count; their number must be known to use it.
     prefill_seconds: float | None = None
+    prefill_source: str = "prompt_eval_duration"
     engine_ttft_seconds: float | None = None
     load_seconds: float | None = None
     notes: list[str] = field(default_factory=list)

@@ -38,3 +38,6 @@ class Ollama(Reader):
         settle(answer, eval_count=count(last.get("eval_count")))
         answer.prefill_seconds = billionth(last.get("prompt_eval_duration"))
         answer.load_seconds = billionth(last.get("load_duration"))
+        if answer.prefill_seconds:
+            # The first token is sampled as the last thing of the prompt's time.
+            answer.engine_ttft_seconds = (answer.load_seconds or 0.0) + answer.prefill_seconds

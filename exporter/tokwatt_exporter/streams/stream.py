@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from tokwatt_exporter.streams.answer import Answer, Reader, error_in, excerpt
+from tokwatt_exporter.streams.lm_studio import LMStudio
 from tokwatt_exporter.streams.ollama import Ollama
 from tokwatt_exporter.streams.openai import OpenAI
 from tokwatt_exporter.streams.sse import Event, Events, JsonLines, ServerSentEvents
 
 #: A piece of the body and when the read that brought it returned, in nanoseconds.
 Piece = tuple[int, bytes]
-Dialect = Literal["openai", "ollama"]
+Dialect = Literal["openai", "ollama", "lm_studio"]
 
 DIALECTS: Mapping[str, tuple[Callable[[], Events], Callable[[], Reader]]] = {
     "openai": (ServerSentEvents, OpenAI),
     "ollama": (JsonLines, Ollama),
+    "lm_studio": (ServerSentEvents, LMStudio),
 }
 
 
