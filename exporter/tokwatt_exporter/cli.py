@@ -10,6 +10,7 @@ import typer
 from tokwatt_exporter import __version__, parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.flags import with_config
+from tokwatt_exporter.history_cli import app as history
 from tokwatt_exporter.service_cli import app as service
 from tokwatt_exporter.shell import print_json
 
@@ -17,7 +18,6 @@ app = typer.Typer(
     help="See what this machine and its LLM engines do: metrics, energy and tokens.",
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
 )  # fmt: skip
-history = typer.Typer(help="Ask the history that the daemon keeps.", no_args_is_help=True)
 settings = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 app.add_typer(history, name="history")
 app.add_typer(settings, name="config")
@@ -86,45 +86,6 @@ def capture(
 
     for line in recording.capture(output).lines():
         typer.echo(line)
-
-
-@history.command("info")
-@with_config(DATA_DIR)
-def history_info(config: Config, json: Json = False) -> None:
-    """Say what the history holds: file, size, series, samples, first and last time, what still waits."""
-    from tokwatt_exporter import show
-    from tokwatt_exporter.store.read import info
-
-    facts = info(config.data_dir)
-    print_json(facts) if json else show.facts_table(facts)
-
-
-@history.command("query")
-@with_config(DATA_DIR)
-def history_query(
-    config: Config,
-    metric: Annotated[str, typer.Option(help="Name of the metric, as on /metrics.", metavar="NAME")],
-    label: Annotated[list[str] | None, typer.Option(help="Only series with this label; repeatable.",
-                                                    metavar="NAME=VALUE")] = None,
-    since: Annotated[str, typer.Option(help="How far back, or an ISO time.", metavar="DURATION")] = "1h",
-    until: Annotated[str | None, typer.Option(help="How far back it ends, or an ISO time.", metavar="DURATION")] = None,
-    step: Annotated[str | None, typer.Option(help="One value a step: the last.", metavar="DURATION")] = None,
-    json: Json = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
-) -> None:  # fmt: skip
-    """Print the samples of a metric."""
-    from tokwatt_exporter import show
-    from tokwatt_exporter.errors import UsageError
-    from tokwatt_exporter.store.read import query
-
-    if json and csv:
-        raise UsageError("--json and --csv exclude each other")
-    given = {"metric": metric, "labels": label or [], "since": since, "until": until, "step": step}
-    rows = query(config.data_dir, "samples", {name: value for name, value in given.items() if value is not None})
-    if json:
-        print_json({"samples": rows})
-    else:
-        show.samples_csv(rows) if csv else show.samples_table(rows)
 
 
 @settings.command("show")

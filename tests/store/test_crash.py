@@ -74,7 +74,7 @@ def test_a_crash_at_any_step_of_ingestion_loses_nothing_and_doubles_nothing(tmp_
         if not names[-1] and not again:
             break
     assert set(names) == {
-        "migrate", "forget", "begin", "series", "samples", "offsets", "commit", "remove", "checkpoint", "",
+        "forget", "begin", "series", "samples", "offsets", "commit", "remove", "checkpoint", "",
     }  # fmt: skip
     assert names.count("remove") >= 2
 

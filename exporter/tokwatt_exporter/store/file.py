@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 #: Grafana's DuckDB plugin and hosted DuckDB cannot read a newer format.
 STORAGE = "v1.5.0"
+_STAMP = "%Y%m%dT%H%M%S.%f"
 _DAMAGED = ("not a valid DuckDB database file", "Corrupt database file", "Could not read enough bytes")
 
 
@@ -181,7 +182,7 @@ def remove(path: Path) -> None:
 
 def aside(path: Path) -> Path:
     """Rename a damaged history and its log; gives the new name."""
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    stamp = datetime.now(UTC).strftime(_STAMP)
     kept = path.with_name(f"{path.name}.corrupt-{stamp}")
     # The log first: a new file must never find the log of the old one beside it.
     with suppress(FileNotFoundError):
@@ -230,3 +231,18 @@ def sync(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def moved_aside(data_dir: Path) -> list[Path]:
+    """Damaged histories of a data directory, the oldest first; not their logs."""
+    path = path_of(data_dir)
+    return sorted(kept for kept in data_dir.glob(f"{path.name}.corrupt-*") if kept.suffix != ".wal")
+
+
+def lost_at(data_dir: Path) -> float | None:
+    """When the newest damaged history was moved aside, Unix time; None where there is none."""
+    kept = moved_aside(data_dir)
+    stamp = kept[-1].name.rpartition("-")[2] if kept else ""
+    with suppress(ValueError):
+        return datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC).timestamp()
+    return None

@@ -8,7 +8,6 @@ known of it is forgotten after that.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from tokwatt_exporter.errors import StoreError
 from tokwatt_exporter.store import file, schema, segment
+from tokwatt_exporter.store.backup import before_migration
 from tokwatt_exporter.store.batch import Batch
 from tokwatt_exporter.store.segment import Segment
 
@@ -78,11 +78,26 @@ def _ingest(
         step("create")
         file.create(path)
     with file.connection(path, wait) as db:
+        known = schema.check(db, path)
+        if known == len(schema.MIGRATIONS):
+            _take_in(data_dir, db, done, then, step)
+            return
+    if known:
+        step("backup")
+        log.info("%s is of schema %d; it stays as %s", path, known, before_migration(path, known, wait, step).name)
+    with file.connection(path, wait) as db:
         step("migrate")
         schema.migrate(db, path)
-        _Reading(data_dir, db, done, step).run()
-        then(db)
-        step("checkpoint")
+        _take_in(data_dir, db, done, then, step)
+
+
+def _take_in(
+    data_dir: Path, db: DuckDBPyConnection, done: Ingested, then: Callable[[DuckDBPyConnection], None],
+    step: Callable[[str], None],
+) -> None:  # fmt: skip
+    _Reading(data_dir, db, done, step).run()
+    then(db)
+    step("checkpoint")
 
 
 class _Reading:
@@ -123,7 +138,8 @@ class _Reading:
         if not gone:
             return
         # A deletion that a power failure takes back must not find its segment forgotten: it would be read again.
-        _sync(self._folder)
+        if self._folder.exists():
+            file.sync(self._folder)
         self._step("forget")
         self._db.execute("DELETE FROM journal_segment WHERE name IN (SELECT unnest($1::VARCHAR[]))", [gone])
 
@@ -166,13 +182,3 @@ class _Reading:
                 if one.finished:
                     self._step("remove")
                     one.remove()
-
-
-def _sync(directory: Path) -> None:
-    if not directory.exists():
-        return
-    fd = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -16,7 +16,7 @@ from typing import Any
 from tokwatt_exporter import parse
 from tokwatt_exporter.catalogue import SERIES, Family
 from tokwatt_exporter.errors import UsageError
-from tokwatt_exporter.store.views import UNPACKED
+from tokwatt_exporter.store.samples import MATCHING, SAMPLES, by_step
 
 #: Rows that one answer may have; `samples` refuses to give a part, the others give the newest.
 MAX_ROWS = 1_000_000
@@ -67,7 +67,7 @@ def prepare(name: str, params: Mapping[str, Any] | None = None) -> Prepared:
     values = {key: _convert(key, param, params) for key, param in query.params.items()}
     sql, bound = query.bind(query.sql, values)
     found = {key: bound.pop(key) for key in ("metric", "names", "wanted")} if ":ids" in sql else {}
-    return Prepared(name, sql, bound, values["limit"] if query.whole else None, (_FOUND, found) if found else None)
+    return Prepared(name, sql, bound, values["limit"] if query.whole else None, (MATCHING, found) if found else None)
 
 
 def _convert(key: str, param: Param, params: Mapping[str, Any]) -> Any:
@@ -93,7 +93,7 @@ def _metric(raw: Any) -> Family:
     return family
 
 
-def _labels(raw: Any) -> dict[str, str]:
+def label_pairs(raw: Any) -> dict[str, str]:
     """`NAME=VALUE` texts, or a mapping."""
     if isinstance(raw, Mapping):
         return {str(name): str(value) for name, value in raw.items()}
@@ -107,7 +107,7 @@ def _labels(raw: Any) -> dict[str, str]:
     return pairs
 
 
-def _time_ms(raw: Any) -> int:
+def time_ms(raw: Any) -> int:
     """Milliseconds of a duration before now, an ISO 8601 time (UTC unless it says so), or a Unix time."""
     if isinstance(raw, datetime):
         when = raw
@@ -169,61 +169,11 @@ def _bind_samples(sql: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]
     }  # fmt: skip
     if given["step"] is None:
         return sql, bound
-    return _by_step(given["step"]), bound | {"step": given["step"]}
+    return by_step(given["step"]), bound | {"step": given["step"]}
 
 
 def _bind_series(sql: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return sql, {"metric": given["metric"].name if given["metric"] else None}
-
-
-_FOUND = """
-SELECT series_id FROM series
-WHERE metric = $metric AND list_has_all(map_entries(labels), map_entries(map($names::VARCHAR[], $wanted::VARCHAR[])))
-"""
-_TIME = "time >= make_timestamp_ms($since) AND ($until::BIGINT IS NULL OR time <= make_timestamp_ms($until))"
-#: The samples of some series: rows that are not packed yet, and those of the days that may hold some. An expression
-#: around `day` keeps DuckDB on the index of series, which is better than any other way.
-_RAW = f"""
-    SELECT series_id, time, value FROM sample_row WHERE series_id IN (:ids) AND {_TIME}
-    UNION ALL
-    SELECT series_id, time, value FROM ({UNPACKED}
-        WHERE series_id IN (:ids) AND day + 0 >= make_timestamp_ms($since)::DATE
-          AND ($until::BIGINT IS NULL OR day + 0 <= make_timestamp_ms($until)::DATE))
-    WHERE value IS NOT NULL AND {_TIME}
-"""
-_SAMPLES = f"""
-SELECT time, labels, value, host FROM ({_RAW}) JOIN series USING (series_id) ORDER BY time, series_id LIMIT $limit
-"""
-
-
-def _by_step(step_ms: int) -> str:
-    """SQL of the last value of each step, from the coarsest rows that tell it."""
-    rows = _RAW
-    if step_ms % 3_600_000 == 0:
-        rows = _rolled("rollup_1h", 3600)
-    elif step_ms % 60_000 == 0:
-        # Minutes are not kept as long as hours are.
-        rows = f"""{_rolled("rollup_1m", 60)} UNION ALL
-            SELECT series_id, time, last FROM rollup_1h WHERE series_id IN (:ids) AND {_TIME}
-              AND time < (SELECT coalesce(date_trunc('day', min(time)), 'infinity') FROM rollup_1m)"""
-    return f"""
-        SELECT time, labels, value, host FROM (
-            SELECT series_id, max(time) AS time, arg_max(value, time) AS value FROM ({rows})
-            GROUP BY series_id, epoch_ms(time) // $step)
-        JOIN series USING (series_id) ORDER BY time, series_id LIMIT $limit
-    """
-
-
-def _rolled(table: str, seconds: int) -> str:
-    # A row stands at the beginning of its minute or hour, and so do samples that are not rolled up yet.
-    begins = f"make_timestamp_ms($since // {1000 * seconds} * {1000 * seconds})"
-    until = "($until::BIGINT IS NULL OR time <= make_timestamp_ms($until))"
-    return f"""
-        SELECT series_id, time, last AS value FROM {table} WHERE series_id IN (:ids) AND time >= {begins} AND {until}
-        UNION ALL
-        SELECT series_id, time_bucket(INTERVAL {seconds} SECONDS, max(time))::TIMESTAMP_MS, arg_max(value, time)
-        FROM sample_row WHERE series_id IN (:ids) AND {_TIME} GROUP BY series_id, epoch_ms(time) // {1000 * seconds}
-    """
 
 
 _BENCH_LATEST = """
@@ -259,13 +209,13 @@ _SINCE = "A duration before now, an ISO 8601 time, or a Unix time."
 
 QUERIES: dict[str, Query] = {
     "samples": Query(
-        _SAMPLES,
+        SAMPLES,
         "The samples of a metric, oldest first.",
         {
             "metric": Param(_metric, "name of the metric, as on /metrics", required=True),
-            "labels": Param(_labels, "only series with these labels, NAME=VALUE", dict),
-            "since": Param(_time_ms, _SINCE, lambda: _time_ms("1h")),
-            "until": Param(_time_ms, _SINCE),
+            "labels": Param(label_pairs, "only series with these labels, NAME=VALUE", dict),
+            "since": Param(time_ms, _SINCE, lambda: time_ms("1h")),
+            "until": Param(time_ms, _SINCE),
             "step": Param(_step_ms, "one sample a step and series: the last"),
             "limit": Param(_count(MAX_ROWS), "more rows than this are refused", 100_000),
         },
@@ -282,7 +232,7 @@ QUERIES: dict[str, Query] = {
     "model_energy": Query(
         _MODEL_ENERGY,
         "Tokens and energy of each model, by the hour's share of the tokens of its machine.",
-        {"since": Param(_time_ms, _SINCE, lambda: _time_ms("30d")), "until": Param(_time_ms, _SINCE)},
+        {"since": Param(time_ms, _SINCE, lambda: time_ms("30d")), "until": Param(time_ms, _SINCE)},
     ),
     "bench_results": Query(
         _BENCH_RESULTS,
@@ -291,8 +241,8 @@ QUERIES: dict[str, Query] = {
             "engine": Param(_text, "only of this engine"),
             "model": Param(_text, "only of this model"),
             "scenario": Param(_text, "only of this scenario"),
-            "since": Param(_time_ms, _SINCE),
-            "until": Param(_time_ms, _SINCE),
+            "since": Param(time_ms, _SINCE),
+            "until": Param(time_ms, _SINCE),
             "limit": Param(_count(10_000), "the newest so many", 100),
         },
     ),
