@@ -46,6 +46,8 @@ def run(
                                                metavar="NAME")] = None,
     prompt: Annotated[str | None, typer.Option(help="Prompt.", metavar="TEXT")] = None,
     prompt_file: Annotated[Path | None, typer.Option(help="File with the prompt.", metavar="FILE")] = None,
+    api: Annotated[str | None, typer.Option(help="How it is asked: chat, completions or native. Default: native for "
+                                            "Ollama, else chat.", metavar="API")] = None,
     runs: Annotated[int, typer.Option(help="Measured requests.", metavar="N")] = 10,
     warmup: Annotated[int, typer.Option(help="Requests before them that do not count.", metavar="N")] = 1,
     max_tokens: Annotated[int, typer.Option(help="Longest answer.", metavar="T")] = 128,
@@ -73,6 +75,7 @@ def run(
         "sysfs": config.path_sysfs,
         "scenario": parse.flag("--scenario", parse.label, scenario),
         "timeout": parse.flag("--timeout", parse.duration, timeout),
+        "api": api and parse.flag("--api", parse.choice("chat", "completions", "native"), api),
     }  # fmt: skip
     text = _prompt(prompt, prompt_file)
     if text is not None:
@@ -83,6 +86,8 @@ def run(
     from tokwatt_bench.target import choose
 
     plan = Plan(target=choose(config, url, engine, model), **options)
+    # What the engine cannot be asked is said before anything is measured.
+    plan.generation()
     raise typer.Exit(_measure(plan, None if no_store else config.data_dir, json, csv))
 
 

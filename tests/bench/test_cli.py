@@ -308,3 +308,11 @@ def test_a_result_that_cannot_be_kept_is_still_printed(bench, server, tmp_path):
     assert done.returncode == 1
     assert only(done)["failures"] == []
     assert "could not be kept" in done.stderr
+
+
+def test_an_api_that_cannot_be_asked_is_wrong_usage(bench, server):
+    for api, said in (("native", "--api: openai_compatible has no native API; it has: chat, completions"),
+                      ("grpc", "--api: 'grpc' is not one of chat, completions, native")):  # fmt: skip
+        done = bench(*fast(server), "--api", api)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert said in done.stderr.splitlines()[-1]

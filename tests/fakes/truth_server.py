@@ -129,7 +129,8 @@ class Reply:
         self._how = Behaviour.of(body["model"], int(limit or 16))
         self._writes: list[tuple[int, int]] = []
         self._random = random.Random(7)
-        text = body["messages"][0]["content"]
+        self._completion = path.endswith("/v1/completions")
+        text = body["prompt"] if self._completion else body["messages"][0]["content"]
         self._prompt_tokens = len(text.split())
         self._cached = self._prompt_tokens if text in handler.server.prompts else 0
         handler.server.prompts.add(text)
@@ -202,7 +203,8 @@ class Reply:
     def _delta(self, finish: str | None = None, usage: Any = None, **fields: Any) -> Any:
         if self._native:
             return {"model": "m", "message": {"role": "assistant", **fields}, "done": False}
-        choice = {"index": 0, "delta": fields, "finish_reason": finish}
+        generated = {"text": fields.get("content", "")} if self._completion else {"delta": fields}
+        choice = {"index": 0, **generated, "finish_reason": finish}
         return {"object": "chat.completion.chunk", "choices": [choice], **({"usage": usage} if usage else {})}
 
     def _usage(self, tokens: int) -> dict[str, Any]:

@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 from tokwatt_exporter.snapshot import Reading
+from tokwatt_exporter.streams.stream import Dialect
+
+#: OpenAI's two ways to generate, and the engine's own where it has one.
+Api = Literal["chat", "completions", "native"]
 
 
 class Answer(NamedTuple):
@@ -77,7 +81,7 @@ class Generation(NamedTuple):
 
     path: str
     body: dict[str, Any]
-    dialect: Literal["openai", "ollama"]
+    dialect: Dialect
 
 
 class Engine(ABC):
@@ -86,6 +90,8 @@ class Engine(ABC):
     kind: ClassVar[str]
     #: Ports it listens on by default; they are only hints where to look.
     ports: ClassVar[tuple[int, ...]] = ()
+    #: How it can be asked to generate; the first one is what the benchmark takes.
+    apis: ClassVar[tuple[Api, ...]]
 
     @abstractmethod
     async def recognise(self, ask: Asker) -> list[str] | None:
@@ -97,9 +103,11 @@ class Engine(ABC):
 
     @abstractmethod
     def generation(
-        self, model: str, messages: Iterable[Mapping[str, str]], max_tokens: int, **options: Any
+        self, model: str, messages: Iterable[Mapping[str, str]], max_tokens: int, api: Api | None = None, **options: Any
     ) -> Generation:
-        """A streaming chat request; `options` are `seed` and `temperature`."""
+        """A streaming request by one of `apis`; `options` are `seed` and `temperature`. `UsageError` where it has no
+        such API, or takes no such option by it.
+        """
 
     async def unload(self, ask: Asker, model: str) -> bool:
         """Ask the engine to drop a model from memory; False where it has no way."""

@@ -22,6 +22,8 @@ class Exo(OpenAICompatible):
 
     kind = "exo"
     ports = (52415,)
+    #: It has no /v1/completions.
+    apis = ("chat",)
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """Its name as the owner of its models, and a node with an identity."""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tokwatt_exporter.engines.answers import clean, known, mapping, positive, rows
-from tokwatt_exporter.engines.base import Answer, Asker, Model, State
-from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible, model_rows
+from tokwatt_exporter.engines.base import Answer, Api, Asker, Generation, Model, State
+from tokwatt_exporter.engines.openai_compatible import (
+    NEEDS_KEY,
+    SHARED_SECONDS,
+    OpenAICompatible,
+    chosen,
+    model_rows,
+    text_of,
+)  # fmt: skip
 from tokwatt_exporter.engines.replies import SEARCH_SECONDS, optional, refused
-from tokwatt_exporter.errors import EngineError
+from tokwatt_exporter.errors import EngineError, UsageError
 
 #: Since 0.4.0; before, there was only the other one.
 MODELS, OLD_MODELS = "/api/v1/models", "/api/v0/models"
@@ -21,6 +29,7 @@ class LMStudio(OpenAICompatible):
 
     kind = "lm_studio"
     ports = (1234, 41343)
+    apis = ("chat", "completions", "native")
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """The greeting by which its own clients know it, or its name in the demand for a token."""
@@ -44,6 +53,19 @@ class LMStudio(OpenAICompatible):
         if not isinstance(listed, list):
             raise EngineError(f"is not LM Studio any more: {MODELS} lists no models")
         return _state([model for row in rows(listed) for model in _instances(row)])
+
+    def generation(
+        self, model: str, messages: Iterable[Mapping[str, str]], max_tokens: int, api: Api | None = None, **options: Any
+    ) -> Generation:
+        """OpenAI's, or its own since 0.4.0, in which it reports its load and prompt processing; that takes no seed."""
+        if api != "native":
+            return super().generation(model, messages, max_tokens, api, **options)
+        more = chosen(options, "seed", "temperature")
+        if "seed" in more:
+            raise UsageError("--seed: the native API of lm_studio takes none")
+        # What is not told to forget a chat keeps it.
+        body = {"model": model, "input": text_of(messages), "max_output_tokens": max_tokens, "store": False}
+        return Generation("/api/v1/chat", body | {"stream": True} | more, "lm_studio")
 
     async def unload(self, ask: Asker, model: str) -> bool:
         """Drop a loaded instance, which is named like the model where there is only one."""

@@ -20,6 +20,9 @@ class MlxVlm(OpenAICompatible):
     kind = "mlx_vlm"
     ports = (8080,)
 
+    #: It has no /v1/completions.
+    apis = ("chat",)
+
     async def recognise(self, ask: Asker) -> list[str] | None:
         """The `Server` header with its name and version, which every answer carries."""
         first = await ask.get("/v1/models", SHARED_SECONDS)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from tokwatt_exporter.engines.answers import clean, known, mapping, number, positive, rows, unload_time
-from tokwatt_exporter.engines.base import Answer, Asker, Engine, Generation, Model, State
-from tokwatt_exporter.engines.openai_compatible import SHARED_SECONDS, chosen, model_rows
+from tokwatt_exporter.engines.base import Answer, Api, Asker, Engine, Generation, Model, State
+from tokwatt_exporter.engines.openai_compatible import SHARED_SECONDS, api_of, chosen, model_rows, openai_generation
 from tokwatt_exporter.errors import EngineError
 
 #: The version and what lies on disk change rarely; the monitor forgets them when the process does.
@@ -21,6 +21,7 @@ class Ollama(Engine):
 
     kind: ClassVar[str] = "ollama"
     ports: ClassVar[tuple[int, ...]] = (11434,)
+    apis: ClassVar[tuple[Api, ...]] = ("native", "chat", "completions")
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """Its greeting to the byte, its version, and rows as only Ollama writes them."""
@@ -51,14 +52,17 @@ class Ollama(Engine):
         return State(version, (*loaded.values(), *available), loaded=len(loaded))
 
     def generation(
-        self, model: str, messages: Iterable[Mapping[str, str]], max_tokens: int, **options: Any
+        self, model: str, messages: Iterable[Mapping[str, str]], max_tokens: int, api: Api | None = None, **options: Any
     ) -> Generation:
-        """A chat streamed as lines of JSON: the only dialect in which Ollama reports its own durations."""
+        """A chat streamed as lines of JSON, the only dialect in which Ollama reports its own durations; or OpenAI's."""
+        api, more = api_of(self, api), chosen(options, "seed", "temperature")
+        if api != "native":
+            return openai_generation(api, model, messages, max_tokens, more)
         body = {
             "model": model,
             "messages": [dict(message) for message in messages],
             "stream": True,
-            "options": {"num_predict": max_tokens, **chosen(options, "seed", "temperature")},
+            "options": {"num_predict": max_tokens, **more},
         }
         return Generation("/api/chat", body, "ollama")
 

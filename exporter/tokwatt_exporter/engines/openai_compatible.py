@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from tokwatt_exporter.engines.answers import clean, rows
-from tokwatt_exporter.engines.base import Answer, Asker, Engine, Generation, Model, State
-from tokwatt_exporter.errors import EngineError
+from tokwatt_exporter.engines.base import Answer, Api, Asker, Engine, Generation, Model, State
+from tokwatt_exporter.errors import EngineError, UsageError
 
 #: Adapters share the first question, so that a server that is no engine is asked only once.
 SHARED_SECONDS = 5.0
@@ -19,6 +19,7 @@ class OpenAICompatible(Engine):
     kind: ClassVar[str] = "openai_compatible"
     #: Where the vLLM family and SGLang listen.
     ports: ClassVar[tuple[int, ...]] = (8000, 30000)
+    apis: ClassVar[tuple[Api, ...]] = ("chat", "completions")
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """A list of models with ids on /v1/models."""
@@ -41,19 +42,10 @@ class OpenAICompatible(Engine):
         return State(models=tuple(Model(text, "available") for text in listed))
 
     def generation(
-        self, model: str, messages: Iterable[Mapping[str, str]], max_tokens: int, **options: Any
+        self, model: str, messages: Iterable[Mapping[str, str]], max_tokens: int, api: Api | None = None, **options: Any
     ) -> Generation:
-        """A chat completion streamed with its usage."""
-        body: dict[str, Any] = {
-            "model": model,
-            "messages": [dict(message) for message in messages],
-            "max_tokens": max_tokens,
-            "stream": True,
-            # mlx_lm.server drops a stream whose stream_options lack this key.
-            "stream_options": {"include_usage": True},
-        }
-        body |= chosen(options, *self.options)
-        return Generation("/v1/chat/completions", body, "openai")
+        """A chat completion, or a completion of the bare text, streamed with its usage."""
+        return openai_generation(api_of(self, api), model, messages, max_tokens, chosen(options, *self.options))
 
     #: What `generation` passes on besides the model, the messages and the length.
     options: ClassVar[tuple[str, ...]] = ("seed", "temperature")
@@ -88,6 +80,41 @@ def owned_by(answer: Answer, owner: str) -> bool:
     """Whether there is a list and every model in it, if there is any, says that it has this owner."""
     models = model_rows(answer)
     return models is not None and all(row.get("owned_by") == owner for row in models)
+
+
+def api_of(engine: Engine, api: Api | None) -> Api:
+    """The API that was asked for, else the engine's first; `UsageError` where it has no such API."""
+    if api and api not in engine.apis:
+        raise UsageError(f"--api: {engine.kind} has no {api} API; it has: {', '.join(engine.apis)}")
+    return api or engine.apis[0]
+
+
+def openai_generation(
+    api: Api, model: str, messages: Iterable[Mapping[str, str]], max_tokens: int, more: Mapping[str, Any]
+) -> Generation:
+    """A request by one of OpenAI's two APIs."""
+    body: dict[str, Any] = {
+        "model": model,
+        **asked(api, messages),
+        "max_tokens": max_tokens,
+        "stream": True,
+        # mlx_lm.server drops a stream whose stream_options lack this key.
+        "stream_options": {"include_usage": True},
+        **more,
+    }
+    return Generation("/v1/chat/completions" if api == "chat" else "/v1/completions", body, "openai")
+
+
+def asked(api: Api, messages: Iterable[Mapping[str, str]]) -> dict[str, Any]:
+    """The messages as a chat has them, or their bare text: a completion has no template."""
+    if api == "chat":
+        return {"messages": [dict(message) for message in messages]}
+    return {"prompt": text_of(messages)}
+
+
+def text_of(messages: Iterable[Mapping[str, str]]) -> str:
+    """What the messages say, without who said it."""
+    return "\n\n".join(message["content"] for message in messages)
 
 
 def chosen(options: Mapping[str, Any], *allowed: str) -> dict[str, Any]:
