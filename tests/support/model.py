@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,50 +42,51 @@ def tiny_model() -> Path:
     return cache.made(f"tiny-model-{recipe}", lambda folder: _write(folder / "tiny-llama.gguf")) / "tiny-llama.gguf"
 
 
-def _tokenizer() -> Any:
+def tokenizer() -> Any:
+    """Byte-level pairs, trained on the sentences."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
     bytes_ = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY, special_tokens=list(SPECIAL), initial_alphabet=bytes_, show_progress=False
     )
-    tokenizer.train_from_iterator(TEXT.splitlines(), trainer)
-    return tokenizer
+    made.train_from_iterator(TEXT.splitlines(), trainer)
+    return made
 
 
-def _bigrams(tokenizer: Any) -> Any:
+def bigrams(tokens: Any) -> Any:
     """Log-probability of each next token (column) after each token (row)."""
     import numpy
 
-    size = tokenizer.get_vocab_size()
+    size = tokens.get_vocab_size()
     count = numpy.full((size, size), 1e-4)
-    header_ends = tokenizer.encode("\n").ids[-1]
-    full_stop = tokenizer.encode(".").ids[-1]
+    header_ends = tokens.encode("\n").ids[-1]
+    full_stop = tokens.encode(".").ids[-1]
     for line in TEXT.splitlines():
-        ids = tokenizer.encode(line).ids
+        ids = tokens.encode(line).ids
         for one, next_one in itertools.pairwise(ids):
             count[one, next_one] += 1
         # An answer starts like a line, and so does what follows the end of another line.
         count[header_ends, ids[0]] += 1
-        count[ids[-1], tokenizer.encode(f" {line}").ids[0]] += 1
-    end_of_turn = tokenizer.token_to_id(END_OF_TURN)
+        count[ids[-1], tokens.encode(f" {line}").ids[0]] += 1
+    end_of_turn = tokens.token_to_id(END_OF_TURN)
     # The likeliest token after a full stop, so that an answer without randomness ends there.
     count[full_stop, end_of_turn] = 1.1 * count[full_stop].max()
     for special in (END_OF_TEXT, TURN):
-        count[:, tokenizer.token_to_id(special)] = 1e-9
+        count[:, tokens.token_to_id(special)] = 1e-9
     return numpy.log(count / count.sum(axis=1, keepdims=True))
 
 
 def _write(path: Path) -> None:
     import gguf
 
-    tokenizer = _tokenizer()
-    bigrams = _bigrams(tokenizer)
+    tokens = tokenizer()
+    followers = bigrams(tokens)
     # As wide as the vocabulary, so that a token can be embedded as a unit vector.
-    width = len(bigrams)
+    width = len(followers)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name("tiny-llama")
     writer.add_context_length(CONTEXT)
@@ -97,8 +99,9 @@ def _write(path: Path) -> None:
     writer.add_rope_dimension_count(width // HEADS)
     writer.add_vocab_size(width)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
-    _add_tokenizer(writer, tokenizer)
-    _add_tensors(writer, width, bigrams)
+    _add_tokenizer(writer, tokens)
+    for name, tensor in tensors(followers):
+        writer.add_tensor(name, tensor)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -121,27 +124,28 @@ def _add_tokenizer(writer: Any, tokenizer: Any) -> None:
     writer.add_chat_template(CHAT_TEMPLATE)
 
 
-def _add_tensors(writer: Any, width: int, bigrams: Any) -> None:
+def tensors(followers: Any) -> Iterator[tuple[str, Any]]:
+    """Every tensor under its name in a GGUF file: norms in 32 bits, matrices in 16."""
     import numpy
 
     random = numpy.random.default_rng(1)
+    width = len(followers)
 
     def noise(rows: int, columns: int, scale: float) -> Any:
         return (random.standard_normal((rows, columns)) * scale).astype(numpy.float16)
 
-    key_value = width // 2
-    writer.add_tensor("token_embd.weight", numpy.eye(width, dtype=numpy.float16))
+    yield "token_embd.weight", numpy.eye(width, dtype=numpy.float16)
     for block in range(BLOCKS):
         name = f"blk.{block}."
         for norm in ("attn_norm", "ffn_norm"):
-            writer.add_tensor(f"{name}{norm}.weight", numpy.ones(width, numpy.float32))
-        for part, rows in (("q", width), ("k", key_value), ("v", key_value)):
-            writer.add_tensor(f"{name}attn_{part}.weight", noise(rows, width, 0.02))
+            yield f"{name}{norm}.weight", numpy.ones(width, numpy.float32)
+        for part, rows in (("q", width), ("k", width // 2), ("v", width // 2)):
+            yield f"{name}attn_{part}.weight", noise(rows, width, 0.02)
         for part in ("gate", "up"):
-            writer.add_tensor(f"{name}ffn_{part}.weight", noise(width, width, 0.02))
+            yield f"{name}ffn_{part}.weight", noise(width, width, 0.02)
         # What a block adds is too small to change which token follows.
-        writer.add_tensor(f"{name}attn_output.weight", noise(width, width, 1e-3))
-        writer.add_tensor(f"{name}ffn_down.weight", noise(width, width, 1e-3))
-    writer.add_tensor("output_norm.weight", numpy.ones(width, numpy.float32))
+        yield f"{name}attn_output.weight", noise(width, width, 1e-3)
+        yield f"{name}ffn_down.weight", noise(width, width, 1e-3)
+    yield "output_norm.weight", numpy.ones(width, numpy.float32)
     # The norm of a unit vector is √width times that vector.
-    writer.add_tensor("output.weight", (bigrams.T / numpy.sqrt(width)).astype(numpy.float16))
+    yield "output.weight", (followers.T / numpy.sqrt(width)).astype(numpy.float16)
