@@ -78,6 +78,9 @@ ENGINE_KEYS = {
     "name": "What it is called in the label `engine`. Default: its kind.",
     "kind": f"What it is, instead of what it looks like: {', '.join(f'`{kind}`' for kind in KINDS)}.",
     "api_key_file": "File with the API key, readable by its owner only. The key is sent to this address and no other.",
+    "api_key_env": "Environment variable with the API key, instead of a file.",
+    "api_key_command": "Program that prints the API key, and its arguments, instead of a file: "
+    '`["security", "find-generic-password", "-w", "-s", "tokwatt"]` asks the keychain of macOS.',
     "allow_insecure": "Send the key over plain `http` to another machine all the same. Default: false.",
 }
 

@@ -7,6 +7,7 @@ import pytest
 from tokwatt_exporter import config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.parse import Address
+from tokwatt_exporter.show import settings_rows
 
 
 @pytest.fixture
@@ -90,6 +91,16 @@ def test_engines_and_collectors_come_from_tables(toml, tmp_path):
         ('[[engine]]\nurl = "http://h"\napi_kee = "x"', "unknown key api_kee"),
         ('[[engine]]\nurl = "http://h"\napi_key_file = "x"', "unknown key api_key_file"),
         ('[[engine]]\nurl = "http://h"\nname = ""', "is not a name"),
+        (
+            '[[engine]]\nurl = "http://h"\napi-key-file = "x"\napi-key-env = "X"',
+            "[[engine]] has api-key-file and api-key-env; one of them is enough",
+        ),
+        ('[[engine]]\nurl = "http://h"\napi-key-env = "sk-secret"', "the key itself does not go here"),
+        ('[[engine]]\nurl = "http://h"\napi-key-env = 5', "api-key-env is not the name of an environment variable"),
+        ('[[engine]]\nurl = "http://h"\napi-key-command = "security -w"', "api-key-command is not a list like"),
+        ('[[engine]]\nurl = "http://h"\napi-key-command = []', "api-key-command is not a list like"),
+        ('[[engine]]\nurl = "http://h"\napi-key-command = ["", "a"]', "api-key-command is not a list like"),
+        ('[[engine]]\nurl = "http://h"\napi-key-command = ["a", 5]', "api-key-command is not a list like"),
         ("engine = 5", "unknown key engine"),
         ("[discovery]\nport = [0]", "discovery.port: '0' is not a port"),
         ('[discovery]\nport = ["http"]', "discovery.port: 'http' is not a port"),
@@ -103,6 +114,20 @@ def test_a_wrong_file_gets_one_line_that_names_file_and_key(toml, text, said):
     assert said in str(error.value)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+    assert "sk-secret" not in str(error.value)
+
+
+def test_a_key_from_the_environment_or_a_program_is_named_but_not_shown(toml):
+    path = toml(
+        '[[engine]]\nurl = "http://127.0.0.1:1"\napi-key-env = "MY_KEY"\n'
+        '[[engine]]\nurl = "http://127.0.0.1:2"\napi-key-command = ["get", "--password", "sk-secret"]\n'
+    )
+    effective = load(file=path)
+    assert effective.engines[0].api_key_env == "MY_KEY"
+    assert effective.engines[1].api_key_command == (("get", "--password", "sk-secret"),)
+    shown = {row["key"]: row["value"] for row in settings_rows(effective)}
+    assert shown["engine[1].api_key_env"] == "MY_KEY"
+    assert shown["engine[2].api_key_command"] == "get <hidden>"
 
 
 def test_a_file_that_was_named_must_exist(tmp_path):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tokwatt_exporter.engines.client import read_api_key
+from tokwatt_exporter.engines.keys import read_api_key
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.web.config import read_token
 

@@ -49,10 +49,11 @@ def choose(config: Config, url: str | None, engine: str | None, model: str | Non
     kind = found.kind or _UNKNOWN
     state = asyncio.run(_look(configured, adapter(kind))) if found.kind else State()
     local = is_loopback(found.url)
+    key = api_key(configured)
     pid = found.pid or (_listener(found.url) if local else None)
     return Target(
         found.name, kind, state.version or found.version, found.url,
-        _model(found, kind, state.models, model), adapter(kind), api_key(configured), pid, local,
+        _model(found, kind, state.models, model), adapter(kind), key.value if key else None, pid, local,
     )  # fmt: skip
 
 

@@ -11,12 +11,14 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import platformdirs
 
 from tokwatt_exporter import parse
 from tokwatt_exporter.collectors.registry import NAMES
+from tokwatt_exporter.engine_config import EngineConfig as EngineConfig
+from tokwatt_exporter.engine_config import engine_config
 from tokwatt_exporter.errors import UsageError
 
 #: One port for the whole product; claimed once, never incremented on conflict: it is part of `instance`.
@@ -45,16 +47,6 @@ def default_data_dir() -> Path:
 def default_config_file() -> Path:
     """The file that is read when it exists and `--config.file` is not given."""
     return platformdirs.user_config_path("tokwatt", appauthor=False) / "tokwatt.toml"
-
-
-class EngineConfig(NamedTuple):
-    """One `[[engine]]` table: an engine the user named, which wins over any guess."""
-
-    url: str
-    name: str | None = None
-    kind: str | None = None
-    api_key_file: Path | None = None
-    allow_insecure: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +182,7 @@ def load(
         values[f.name] = _convert(f, f.metadata["default"] if source == "default" else raw, source)
         sources[key] = source
     collectors = _collectors(flags, environ, tables, path, sources)
-    engines = tuple(_engine(table, path) for table in tables.get("engine", []))
+    engines = tuple(engine_config(table, path) for table in tables.get("engine", []))
     return Config(**values, collectors=collectors, engines=engines, sources=sources, file_source=f"file {path}")
 
 
@@ -293,29 +285,6 @@ def _collectors(
                 raise UsageError(f"{key}: {error} ({source})") from None
             sources[key] = source
     return chosen
-
-
-def _engine(table: Any, path: Path) -> EngineConfig:
-    from tokwatt_exporter.engines.registry import KINDS
-
-    if not isinstance(table, Mapping) or "url" not in table:
-        raise UsageError(f"{path}: each [[engine]] needs a url")
-    if unknown := table.keys() - {name.replace("_", "-") for name in EngineConfig._fields}:
-        raise UsageError(f"{path}: [[engine]] has an unknown key {sorted(unknown)[0]}")
-    kind = table.get("kind")
-    if kind is not None and kind not in KINDS:
-        raise UsageError(f"{path}: [[engine]] kind {kind!r} is not one of {', '.join(KINDS)}")
-    try:
-        key_file = table.get("api-key-file")
-        return EngineConfig(
-            url=parse.engine_url(table["url"]),
-            name=parse.label(table["name"]) if "name" in table else None,
-            kind=kind,
-            api_key_file=parse.path(key_file) if key_file is not None else None,
-            allow_insecure=parse.boolean(table.get("allow-insecure", False)),
-        )
-    except ValueError as error:
-        raise UsageError(f"{path}: [[engine]] {error}") from None
 
 
 assert all(f.default is MISSING for f in options())

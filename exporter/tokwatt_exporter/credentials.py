@@ -1,4 +1,4 @@
-"""Secrets in files: one line each, and for this user's eyes only."""
+"""Secrets: one line each, and in files for this user's eyes only."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ def read_secret(path: Path, where: str, thing: str) -> bytes:
                 raise UsageError(f"{where}: belongs to another user")
             if not _is_private(path, status):
                 raise UsageError(f"{where}: others can read it; chmod 600 {path}")
-            secret = file.read(MAX_BYTES + 1).strip()
+            return checked(file.read(MAX_BYTES + 1), where, thing)
     except OSError as error:
         raise UsageError(f"{where}: cannot be read: {error.strerror}") from None
+
+
+def checked(text: bytes, where: str, thing: str) -> bytes:
+    """The secret without the white space around it; `UsageError` where it is none."""
+    secret = text.strip()
     if not secret or len(secret) > MAX_BYTES or not all(33 <= byte <= 126 for byte in secret):
         raise UsageError(f"{where}: must hold one {thing}, a single line of visible ASCII")
     return secret

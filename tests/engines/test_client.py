@@ -18,6 +18,7 @@ from support.net import free_port
 from tokwatt_exporter.config import EngineConfig
 from tokwatt_exporter.engines.base import Answer
 from tokwatt_exporter.engines.client import Client, NoAnswer, Refused, connect
+from tokwatt_exporter.engines.keys import Key
 from tokwatt_exporter.errors import EngineError, UsageError
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 def ask(url: str, path: str = "/x", key: str | None = None, deadline: float = 2.0) -> Answer:
     async def once() -> Answer:
-        async with Client(url, key=key, deadline=deadline) as client:
+        async with Client(url, key=Key(lambda: key) if key else None, deadline=deadline) as client:
             return await client.get(path)
 
     return asyncio.run(once())

@@ -45,6 +45,10 @@ class Asker(Protocol):
         """POST JSON to a path; any status is an answer."""
         ...
 
+    async def delete(self, path: str) -> Answer:
+        """DELETE a path; any status is an answer."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Model:

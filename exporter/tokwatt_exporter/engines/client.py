@@ -8,17 +8,17 @@ import ipaddress
 import logging
 import ssl
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from tokwatt_exporter import __version__, credentials
+from tokwatt_exporter import __version__
 from tokwatt_exporter.config import EngineConfig
 from tokwatt_exporter.engines.answers import clean
 from tokwatt_exporter.engines.base import Answer
+from tokwatt_exporter.engines.keys import Key, key_of
 from tokwatt_exporter.errors import EngineError, UsageError
 
 MAX_BODY_BYTES = 4 * 2**20
@@ -50,22 +50,17 @@ def is_loopback(url: str) -> bool:
         return host.lower() == "localhost"
 
 
-def read_api_key(path: Path) -> str:
-    """The API key in a file that only this user can read; `UsageError` says what to mend."""
-    return credentials.read_secret(path, f"api-key-file {path}", "key").decode("ascii")
+def api_key(engine: EngineConfig) -> Key | None:
+    """The key of a configured engine, or None; `UsageError` where it cannot be had or would be sent in the clear."""
+    if engine.api_key_file or engine.api_key_env or engine.api_key_command:
+        _refuse_clear_text(engine.url, engine.allow_insecure)
+    return key_of(engine)
 
 
-def api_key(engine: EngineConfig) -> str | None:
-    """The key of a configured engine, or None; `UsageError` where it cannot be read or would be sent in the clear."""
-    if engine.api_key_file is None:
-        return None
-    _refuse_clear_text(engine.url, engine.allow_insecure)
-    return read_api_key(engine.api_key_file)
-
-
-def connect(engine: EngineConfig, deadline: float = 2.0) -> Client:
+def connect(engine: EngineConfig, deadline: float = 2.0, patience: float = READ_SECONDS) -> Client:
     """A client for a configured engine; `UsageError` as from `api_key`."""
-    return Client(engine.url, key=api_key(engine), allow_insecure=engine.allow_insecure, deadline=deadline)
+    key = api_key(engine)
+    return Client(engine.url, key=key, allow_insecure=engine.allow_insecure, deadline=deadline, patience=patience)
 
 
 def _refuse_clear_text(url: str, allow_insecure: bool) -> None:
@@ -74,18 +69,21 @@ def _refuse_clear_text(url: str, allow_insecure: bool) -> None:
 
 
 class Client:
-    """Asks one engine. `deadline` is for a whole request, in seconds; every failure is an `EngineError` of one line."""
+    """Asks one engine; every failure is an `EngineError` of one line.
+
+    `deadline` is for a whole request, `patience` for a silence within one, both in seconds.
+    """
 
     def __init__(
-        self, url: str, *, key: str | None = None, allow_insecure: bool = False, deadline: float = 2.0
-    ) -> None:
+        self, url: str, *, key: Key | None = None, allow_insecure: bool = False, deadline: float = 2.0,
+        patience: float = READ_SECONDS,
+    ) -> None:  # fmt: skip
         if key:
             _refuse_clear_text(url, allow_insecure)
+        self._key = key
         self.url = url
         self.deadline = deadline
         headers = {"User-Agent": f"tokwatt/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
         self._kept: dict[str, tuple[float, Answer]] = {}
         self._http = httpx.AsyncClient(
             base_url=url,
@@ -93,7 +91,7 @@ class Client:
             trust_env=False,
             follow_redirects=False,
             verify=_trust(url),
-            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            timeout=httpx.Timeout(patience, connect=CONNECT_SECONDS),
             limits=httpx.Limits(
                 max_connections=4, max_keepalive_connections=2, keepalive_expiry=KEEP_ALIVE_SECONDS
             ),
@@ -113,6 +111,10 @@ class Client:
         """POST JSON to a path; any status but a redirect is an answer."""
         return await self._ask("POST", path, body)
 
+    async def delete(self, path: str) -> Answer:
+        """DELETE a path; any status but a redirect is an answer."""
+        return await self._ask("DELETE", path)
+
     def forget(self) -> None:
         """Drop answers kept for `max_age`: another process or model answers now."""
         self._kept.clear()
@@ -130,9 +132,13 @@ class Client:
         await self.aclose()
 
     async def _ask(self, method: str, path: str, body: Any = None) -> Answer:
+        authorization = {"Authorization": f"Bearer {self._key.value}"} if self._key else None
+        ask = functools.partial(self._http.stream, method, path, json=body, headers=authorization)
         try:
             # httpx's own timeouts start anew with every chunk: a slow trickle would last forever.
-            async with asyncio.timeout(self.deadline), self._http.stream(method, path, json=body) as response:
+            async with asyncio.timeout(self.deadline), ask() as response:
+                if self._key and response.status_code in (401, 403):
+                    self._key.refused()
                 _refuse(response)
                 return Answer(response.status_code, _headers(response), await _read(response))
         except (TimeoutError, httpx.TimeoutException):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
+from tokwatt_exporter.engine_config import KEY_SOURCES
 from tokwatt_exporter.engines.answers import clean, rows
 from tokwatt_exporter.engines.base import Answer, Api, Asker, Engine, Generation, Model, State
 from tokwatt_exporter.errors import EngineError, UsageError
@@ -51,7 +52,7 @@ class OpenAICompatible(Engine):
     options: ClassVar[tuple[str, ...]] = ("seed", "temperature")
 
 
-NEEDS_KEY = "asks for an API key; give it one with api-key-file in [[engine]]"
+NEEDS_KEY = f"asks for an API key; give it one with {', '.join(KEY_SOURCES[:-1])} or {KEY_SOURCES[-1]} in [[engine]]"
 
 
 def model_rows(answer: Answer) -> list[Mapping[str, Any]] | None:
