@@ -43,6 +43,7 @@ def _add(family: F) -> F:
 
 # Identity and the exporter itself
 BUILD_INFO = _add(Info(PREFIX + "build_info", "", "Build of the exporter.", ("version", "revision", "python_version"), "resource service.version"))
+DEMO_INFO = _add(Info(PREFIX + "demo_info", "", "Nothing here is measured: the exporter plays a machine that does not exist.", ("machine",), None))
 HOST_INFO = _add(Info(PREFIX + "host_info", "", "Identity of the monitored host.", ("os", "os_version", "arch", "chip", "machine_model"), "resource host.*, os.*"))
 DEVICE_INFO = _add(Info(PREFIX + "device_info", "", "Identity of a device; join on device.", ("device", "kind", "vendor", "model", "driver_version", "cores"), "hw.* attributes"))
 COLLECTOR_SUCCESS = _add(Gauge(PREFIX + "collector_success", "", "1 if the collector's latest run succeeded, 0 if it failed.", ("collector",), None))

@@ -8,7 +8,8 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueTextMode
 
-from panels import NO_DATA, Column, Q, board, graph, known_or_nan, label_choice, mapping, number, sheet, thresholds
+from frame import board, filled, label_choice, machine
+from panels import NO_DATA, Column, Q, graph, known_or_nan, mapping, number, sheet, thresholds
 from promql import BOARD, SHOWN, by
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.catalogue import Gauge
@@ -33,11 +34,8 @@ def benchmarks() -> builders.Dashboard:
     for key, title in zip(KEYS, ("Engine", "Model", "Scenario"), strict=True):
         # What is chosen first narrows what can be chosen next.
         made = made.with_variable(label_choice(c.BENCHMARK_LAST_RUN, key, title, *CHOSEN[: KEYS.index(key)]))
-    for title, panels in (("Latest", latest()), ("Speed", speed()), ("Energy, memory and failures", cost())):
-        made = made.with_row(builders.Row(title))
-        for panel in panels:
-            made = made.with_panel(panel)
-    return made
+    rows = (("Latest", latest()), ("Speed", speed()), ("Energy, memory and failures", cost()))
+    return filled(made, rows)
 
 
 def of(family: Gauge) -> str:
@@ -70,7 +68,7 @@ def latest() -> list[Any]:
             empty=NO_RESULT,
         )
         .text_mode(NAMED)
-        .span(8)
+        .span(7)
         .height(4),
         number(
             "Least energy per token",
@@ -80,7 +78,7 @@ def latest() -> list[Any]:
             empty=NO_ENERGY,
         )
         .text_mode(NAMED)
-        .span(8)
+        .span(7)
         .height(4),
         number(
             "Running now",
@@ -91,7 +89,7 @@ def latest() -> list[Any]:
         )
         .mappings([mapping([("no", "text"), ("running", "purple")])])
         .color_mode(BigValueColorMode.VALUE)
-        .span(4)
+        .span(3)
         .height(4),
         number(
             "Failed runs",
@@ -104,8 +102,9 @@ def latest() -> list[Any]:
         )
         .thresholds(thresholds((1, "red")))
         .color_mode(BigValueColorMode.VALUE)
-        .span(4)
+        .span(3)
         .height(4),
+        machine().span(4),
         sheet(
             "Latest results",
             "The newest run of each engine, model and scenario. 'Of its best' compares its decode speed "

@@ -13,6 +13,8 @@ from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from benchmarks import benchmarks
+from engines import engines
+from fleet import fleet
 from host import host
 from rule_tests import rule_tests
 from rules import FILE, rules
@@ -40,8 +42,8 @@ def rule_file(build: Callable[[], dict[str, Any]]) -> str:
 
 def files() -> Iterator[tuple[str, str]]:
     """Path below grafana/, and content."""
-    yield "dashboards/tokwatt-host.json", board(host)
-    yield "dashboards/tokwatt-benchmarks.json", board(benchmarks)
+    for build in (fleet, host, engines, benchmarks):
+        yield f"dashboards/tokwatt-{build.__name__}.json", board(build)
     yield f"rules/{FILE}", rule_file(rules)
     yield f"rules/{FILE.replace('.yml', '.test.yml')}", rule_file(rule_tests)
 

@@ -6,27 +6,15 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import units
-from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueTextMode
+from grafana_foundation_sdk.models.common import BigValueTextMode
 
-from panels import (
-    NO_DATA,
-    NO_REPORT,
-    NO_SENSOR,
-    Column,
-    Q,
-    board,
-    graph,
-    label_choice,
-    number,
-    sheet,
-    states,
-    thresholds,
-    timeline,
-)
+from frame import board, filled, label_choice, machine
+from health import exporter
+from panels import NO_DATA, NO_REPORT, NO_SENSOR, Q, graph, number, states, timeline
 from promql import BOARD, SHOWN, by
 from tokwatt_exporter import catalogue as c
 
-ENGINE, MODEL = 'engine=~"$engine"', "{{engine}} {{model}} {{instance}}"
+DEVICE, ENGINE, MODEL = 'device=~"$device"', 'engine=~"$engine"', "{{engine}} {{model}} {{instance}}"
 TOKENS_PER_SECOND = "suffix: tok/s"
 JOULES_PER_KILOWATT_HOUR = "3.6e6"
 
@@ -40,6 +28,7 @@ def host() -> builders.Dashboard:
         "and what a token costs. Choose several machines to compare them.",
         "3h",
     )
+    made = made.with_variable(label_choice(c.DEVICE_INFO, "device", "Device"))
     made = made.with_variable(label_choice(c.ENGINE_UP, "engine", "Engine"))
     made = made.with_variable(
         builders.TextBoxVariable("price")
@@ -47,18 +36,15 @@ def host() -> builders.Dashboard:
         .default_value("0.30")
         .description("In your currency; Cost today is in the same.")
     )
-    for title, panels in (
+    rows = (
         ("Now", now()),
         ("Power and heat", power_and_heat()),
         ("CPU and memory", cpu_and_memory()),
         ("GPU", gpu()),
         ("Engines", engines()),
-        ("Collectors", collectors()),
-    ):
-        made = made.with_row(builders.Row(title))
-        for panel in panels:
-            made = made.with_panel(panel)
-    return made
+        ("Exporter health", exporter()),
+    )
+    return filled(made, rows)
 
 
 def now() -> list[Any]:
@@ -71,8 +57,9 @@ def now() -> list[Any]:
     kilowatt_hours = f"({joules}) / {JOULES_PER_KILOWATT_HOUR}"
     speed = by("sum", BOARD.rate(c.GENERATION_TOKENS, ENGINE))
     return [
+        machine().span(5),
         number("Power", lower_bound, units.Watt, Q(BOARD.machine_joules()), empty=NO_SENSOR, digits=1)
-        .span(6)
+        .span(4)
         .height(4),
         number(
             "Energy and cost today",
@@ -95,7 +82,7 @@ def now() -> list[Any]:
             empty=NO_REPORT,
             digits=1,
         )
-        .span(6)
+        .span(4)
         .height(4),
         number(
             "Energy per token",
@@ -105,7 +92,7 @@ def now() -> list[Any]:
             Q(BOARD.joules_per_token()),
             empty="Nothing is generated now, or no power is measured",
         )
-        .span(6)
+        .span(5)
         .height(4),
     ]
 
@@ -117,7 +104,7 @@ def power_and_heat() -> list[Any]:
             "Power by device",
             "Mean power from the energy counters. Dashed: the whole machine, and the CPU package with all its parts.",
             units.Watt,
-            Q(BOARD.rate(c.ENERGY), "{{device}} {{instance}}"),
+            Q(BOARD.rate(c.ENERGY, DEVICE), "{{device}} {{instance}}"),
             Q(BOARD.rate(c.SYSTEM_ENERGY), "whole machine {{instance}}", line=True),
             Q(BOARD.rate(c.PACKAGE_ENERGY), "CPU package {{instance}}", line=True),
             empty=NO_SENSOR,
@@ -129,8 +116,12 @@ def power_and_heat() -> list[Any]:
             "Temperatures",
             "The hottest sensor of each device. Dashed: where the device slows itself down.",
             units.Celsius,
-            Q(by("max", BOARD.series(c.TEMPERATURE), "device"), "{{device}} {{instance}}"),
-            Q(by("min", BOARD.series(c.TEMPERATURE_LIMIT), "device"), "{{device}} limit {{instance}}", line=True),
+            Q(by("max", BOARD.series(c.TEMPERATURE, DEVICE), "device"), "{{device}} {{instance}}"),
+            Q(
+                by("min", BOARD.series(c.TEMPERATURE_LIMIT, DEVICE), "device"),
+                "{{device}} limit {{instance}}",
+                line=True,
+            ),
             empty=NO_SENSOR,
         )
         .span(6)
@@ -214,8 +205,8 @@ def gpu() -> list[Any]:
             "GPU busy and throttled",
             "Share of the time a GPU was active. Dashed: the share in which it was slowed down, by reason.",
             units.PercentUnit,
-            Q(BOARD.rate(c.GPU_BUSY), "{{device}} {{instance}}"),
-            Q(BOARD.rate(c.THROTTLED), "{{device}} slowed by {{reason}} {{instance}}", line=True),
+            Q(BOARD.rate(c.GPU_BUSY, DEVICE), "{{device}} {{instance}}"),
+            Q(BOARD.rate(c.THROTTLED, DEVICE), "{{device}} slowed by {{reason}} {{instance}}", line=True),
             empty=NO_SENSOR,
         )
         .max(1)
@@ -225,8 +216,8 @@ def gpu() -> list[Any]:
             "GPU memory",
             "In use. Dashed: what there is.",
             units.BytesIEC,
-            Q(BOARD.series(c.GPU_MEMORY_USED), "{{device}} {{instance}}"),
-            Q(BOARD.series(c.GPU_MEMORY_SIZE), "{{device}} size {{instance}}", line=True),
+            Q(BOARD.series(c.GPU_MEMORY_USED, DEVICE), "{{device}} {{instance}}"),
+            Q(BOARD.series(c.GPU_MEMORY_SIZE, DEVICE), "{{device}} size {{instance}}", line=True),
             empty=NO_SENSOR,
         )
         .span(12)
@@ -235,9 +226,7 @@ def gpu() -> list[Any]:
 
 
 def engines() -> list[Any]:
-    """What the engines do, as they report it."""
-    prefill = f"{BOARD.rate(c.PROMPT_TOKENS, ENGINE)} / ({BOARD.rate(c.PROMPT_SECONDS, ENGINE)} > 0)"
-    decode = f"{BOARD.rate(c.GENERATION_TOKENS, ENGINE)} / ({BOARD.rate(c.GENERATION_SECONDS, ENGINE)} > 0)"
+    """Whether they work; more is on the board of engines."""
     return [
         timeline(
             "Engines",
@@ -257,66 +246,4 @@ def engines() -> list[Any]:
         )
         .span(12)
         .height(7),
-        graph(
-            "Speed while busy",
-            "Tokens per second of the time the engine spent on them: decode, and prefill.",
-            TOKENS_PER_SECOND,
-            Q(decode, f"decode {MODEL}"),
-            Q(prefill, f"prefill {MODEL}"),
-            empty=NO_REPORT,
-        )
-        .span(12)
-        .height(7),
-        graph(
-            "Requests and models",
-            "Requests that run and that wait, and models in memory. Waiting ones mean that the "
-            "engine is the bottleneck.",
-            units.Short,
-            Q(BOARD.series(c.REQUESTS_RUNNING, ENGINE), f"running {MODEL}"),
-            Q(BOARD.series(c.REQUESTS_WAITING, ENGINE), f"waiting {MODEL}"),
-            Q(BOARD.series(c.ENGINE_MODELS_LOADED, ENGINE), "models {{engine}} {{instance}}", line=True),
-            empty=NO_REPORT,
-        )
-        .span(12)
-        .height(7),
-    ]
-
-
-def collectors() -> list[Any]:
-    """Whether what is above can be believed, and why something is not there."""
-    problems = by("max", BOARD.series(c.COLLECTOR_PROBLEM), "collector", "problem", "reason")
-    return [
-        timeline(
-            "Collectors",
-            "Whether each collector's latest run succeeded. One that has nothing to read here is not listed.",
-            (
-                Q(BOARD.series(c.COLLECTOR_SUCCESS), "{{collector}} {{instance}}"),
-                [("failed", "red"), ("fine", "green")],
-            ),
-            empty=NO_DATA,
-        )
-        .span(9)
-        .height(8),
-        sheet(
-            "Why something is not there",
-            "Collectors without readings, and what they lack.",
-            [Column("", problems, "none")],
-            keys=[("instance", "Machine"), ("collector", "Collector"), ("problem", "Problem"), ("reason", "Reason")],
-            empty="Nothing, where the collectors beside this are fine",
-        )
-        .span(10)
-        .height(8),
-        number(
-            "Last commit to the history",
-            "Age of the newest row in DuckDB; the journal holds what came after. Orange "
-            "from five minutes on, when the alert is near.",
-            units.Seconds,
-            Q(f"time() - {BOARD.series(c.STORE_LAST_FLUSH)}"),
-            empty="The history is off, or was not written yet",
-            digits=0,
-        )
-        .thresholds(thresholds((300, "orange")))
-        .color_mode(BigValueColorMode.VALUE)
-        .span(5)
-        .height(8),
     ]

@@ -1,8 +1,8 @@
-"""The parts boards are made of: variables, panels with everything a reader needs, annotations, links."""
+"""The panels boards are made of, each with everything a reader needs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from grafana_foundation_sdk.builders import common as common_builders
@@ -11,11 +11,9 @@ from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, tab
 from grafana_foundation_sdk.models import common, dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from promql import BOARD, TARGET
-from tokwatt_exporter import catalogue as c
-from tokwatt_exporter.catalogue import Family, States
+from promql import TARGET
+from tokwatt_exporter.catalogue import States
 
-TAG = "tokwatt"
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
 #: What a panel says where a machine lacks the sensor; a failure looks the same from there, hence the second half.
 NO_SENSOR = "No such sensor: the row Collectors says why"
@@ -33,59 +31,6 @@ class Q(NamedTuple):
     legend: str = "{{instance}}"
     line: bool = False
     unit: str | None = None
-
-
-def board(uid: str, title: str, description: str, span: str) -> builders.Dashboard:
-    """An empty board with what all of them have; `span` is the time it shows first."""
-    made = builders.Dashboard(title).uid(uid).description(description).tags([TAG]).readonly()
-    made = made.time(f"now-{span}", "now").refresh("30s").tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
-    made = made.link(
-        builders.DashboardLink("tokwatt boards")
-        .type(dashboard.DashboardLinkType.DASHBOARDS)
-        .tags([TAG])
-        .keep_time(True)
-        .include_vars(True)
-        .as_dropdown(False)
-    )
-    made = made.with_variable(builders.DatasourceVariable("datasource").label("Data source").type("prometheus"))
-    # A family that every exporter has at all times: boards must not depend on what a machine lacks.
-    made = made.with_variable(choice("job", "Job", f"label_values({c.BUILD_INFO.name}, job)"))
-    instances = f'label_values({c.BUILD_INFO.name}{{job=~"$job"}}, instance)'
-    made = made.with_variable(choice("instance", "Machine", instances))
-    for annotation in events():
-        made = made.annotation(annotation)
-    return made
-
-
-def choice(name: str, label: str, query: str) -> builders.QueryVariable:
-    """A variable that is chosen from what there is in the shown time; all of it at first."""
-    made = builders.QueryVariable(name).label(label).query({"query": query, "refId": name})
-    made = made.datasource(SOURCE).multi(True).include_all(True).all_value(".+")
-    made = made.current(dashboard.VariableOption(text="All", value="$__all"))
-    return made.refresh(dashboard.VariableRefresh.ON_TIME_RANGE_CHANGED).sort(dashboard.VariableSort.ALPHABETICAL_ASC)
-
-
-def label_choice(family: Family, label: str, title: str, *matchers: str) -> builders.QueryVariable:
-    """The values that a label of a family has."""
-    if label not in family.labels:
-        raise ValueError(f"{family.name} has no label {label}")
-    return choice(label, title, f"label_values({BOARD.series(family, *matchers)}, {label})")
-
-
-def events() -> Sequence[builders.AnnotationQuery]:
-    """Benchmarks as regions, because their load is synthetic, and alerts that fire."""
-    running = f"{BOARD.series(c.BENCHMARK_RUNNING)} == 1"
-    alerts = 'ALERTS{alertstate="firing", alertname=~"Tokwatt.+", job=~"$job", instance=~"$instance"}'
-    return (
-        _annotation("Benchmark", running, "purple", "Benchmark running", "instance"),
-        _annotation("Alert", alerts, "red", "{{alertname}}", "instance,engine,model,collector"),
-    )
-
-
-def _annotation(name: str, expr: str, colour: str, title: str, tags: str) -> builders.AnnotationQuery:
-    made = builders.AnnotationQuery().name(name).datasource(SOURCE).enable(True).icon_color(colour).expr(expr)
-    made = made.target(prometheus.Dataquery().expr(expr).ref_id("Anno").datasource(SOURCE).range())
-    return made.title_format(title).tag_keys(tags)
 
 
 def graph(title: str, description: str, unit: str, *queries: Q, empty: str, stack: bool = False) -> timeseries.Panel:
@@ -152,19 +97,30 @@ def states(family: States, *colours: str) -> Sequence[tuple[str, str]]:
 
 
 class Column(NamedTuple):
-    """A column of a table: its title, the expression, its unit. Without a title only its labels are shown."""
+    """A column of a table: its title, the expression, its unit, and the text and colour of 0, 1, 2… where it has any.
+
+    Without a title only its labels are shown.
+    """
 
     title: str
     expr: str
     unit: str
+    looks: Sequence[tuple[str, str]] = ()
 
 
 def sheet(
-    title: str, description: str, columns: Sequence[Column], *, keys: Sequence[tuple[str, str]], empty: str
+    title: str,
+    description: str,
+    columns: Sequence[Column],
+    *,
+    keys: Sequence[tuple[str, str]],
+    empty: str,
+    links: Mapping[str, tuple[str, str]] | None = None,
 ) -> table.Panel:
     """One row per combination of the labels `keys` (label, title), a column for each expression.
 
     The answers are joined on all labels they have, so they must have the same ones and no name: aggregate them.
+    `links` are title and address of where a column leads, by its title.
     """
     panel = table.Panel().cell_height(common.TableCellHeight.SM).show_header(True)
     panel = _filled(panel, title, description, "none", empty, [Q(column.expr, "") for column in columns], rows=True)
@@ -179,9 +135,19 @@ def sheet(
     organize = {"excludeByName": {}, "indexByName": {name: i for i, name in enumerate(order)}, "renameByName": rename}
     panel = panel.with_transformation(dashboard.DataTransformerConfig("organize", options=organize))
     for column in values.values():
-        look = [dashboard.DynamicConfigValue("unit", column.unit), dashboard.DynamicConfigValue("mappings", [UNKNOWN])]
-        panel = panel.override_by_name(column.title, look)
+        panel = panel.override_by_name(column.title, _cells(column))
+    for name, (text, address) in (links or {}).items():
+        link = dashboard.DynamicConfigValue("links", [{"title": text, "url": address}])
+        panel = panel.override_by_name(name, [link])
     return panel
+
+
+def _cells(column: Column) -> list[dashboard.DynamicConfigValue]:
+    mappings = [mapping(column.looks), UNKNOWN] if column.looks else [UNKNOWN]
+    look = [dashboard.DynamicConfigValue("unit", column.unit), dashboard.DynamicConfigValue("mappings", mappings)]
+    if column.looks:
+        look.append(dashboard.DynamicConfigValue("custom.cellOptions", {"type": "color-text"}))
+    return look
 
 
 #: How a table shows that a value is not known.

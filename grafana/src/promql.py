@@ -9,6 +9,7 @@ from tokwatt_exporter.catalogue import Counter, Family, States
 
 #: What tells machines apart; everything else is a label of the family.
 TARGET = ("job", "instance")
+ON_TARGET = f"on ({', '.join(TARGET)})"
 
 
 class Queries:
@@ -55,6 +56,16 @@ class Queries:
         """All measured energy, idle included, over all generated tokens; absent while nothing is generated."""
         tokens = by("sum", self.rate(c.GENERATION_TOKENS))
         return f"({self.machine_joules()}) / ({tokens} > 0)"
+
+    def engine_joules_per_token(self, *matchers: str) -> str:
+        """What can be attributed to an engine: CPU energy of its processes, and its share of the GPUs' energy."""
+        used = by("sum", self.rate(c.ENGINE_PROCESS_GPU_SECONDS, *matchers), "engine")
+        share = f"{used} / {ON_TARGET} group_left () ({by('sum', self.rate(c.GPU_BUSY))} > 0)"
+        gpus = by("sum", self.rate(c.ENERGY, 'device=~"gpu.*"'))
+        # Two clocks that are not read at the same moment may say a little more than all of it.
+        gpu = f"clamp_max({share}, 1) * {ON_TARGET} group_left () {gpus}"
+        tokens = by("sum", self.rate(c.GENERATION_TOKENS, *matchers), "engine")
+        return f"({by('sum', self.rate(c.ENGINE_PROCESS_ENERGY, *matchers), 'engine')} + {gpu}) / ({tokens} > 0)"
 
 
 def by(operator: str, expression: str, *labels: str) -> str:

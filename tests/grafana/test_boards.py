@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from support.promql_reader import Expression, Selector, read
-from tokwatt_exporter.catalogue import BENCHMARK_RUNNING, BUILD_INFO, CATALOGUE, Counter
+from tokwatt_exporter.catalogue import BENCHMARK_RUNNING, BUILD_INFO, DEMO_INFO, SERIES, Counter
 
 pytestmark = pytest.mark.text
 
@@ -53,7 +53,7 @@ def queries() -> Iterator[Query]:
 def labels_of(selector: Selector) -> set[str]:
     if selector.metric in OF_PROMETHEUS:
         return OF_PROMETHEUS[selector.metric] | {"job", "instance"}
-    return set(CATALOGUE[selector.metric].labels) | {"job", "instance"}
+    return set(SERIES[selector.metric].labels) | {"job", "instance"}
 
 
 EACH_QUERY = pytest.mark.parametrize("query", list(queries()), ids=lambda query: f"{query.board}-{query.where}")
@@ -90,7 +90,7 @@ def test_the_check_names_the_file_that_is_stale(tmp_path):
 def test_every_metric_of_a_query_is_in_the_catalogue(query):
     metrics = {selector.metric for selector in query.expression.selectors}
     assert metrics
-    assert metrics <= CATALOGUE.keys() | OF_PROMETHEUS.keys()
+    assert metrics <= SERIES.keys() | OF_PROMETHEUS.keys()
 
 
 @EACH_QUERY
@@ -111,11 +111,14 @@ def test_every_query_is_of_the_chosen_machines(query):
 @EACH_QUERY
 def test_counters_are_only_used_as_growth_over_a_window_that_grafana_chooses(query):
     for selector in query.expression.selectors:
-        if isinstance(CATALOGUE.get(selector.metric), Counter):
+        if isinstance(SERIES.get(selector.metric), Counter):
             assert selector.function in ("rate", "increase")
             assert selector.window in ("[$__rate_interval]", "[$__range]")
         elif selector.window:
-            assert (selector.function, selector.window) == ("max_over_time", "[$__range]")
+            # What is not about the shown time is about a past that marks look back to.
+            marks = [annotation["name"] for annotation in BOARDS[query.board]["annotations"]["list"]]
+            window = "[1h]" if query.where in marks else "[$__range]"
+            assert (selector.function, selector.window) == ("max_over_time", window)
 
 
 @EACH_QUERY
@@ -150,7 +153,8 @@ def test_a_panel_has_a_unit(panel):
     if unit == "none":
         properties = [p["id"] for override in panel["fieldConfig"]["overrides"] for p in override["properties"]]
         mapped = "mappings" in (*properties, *panel["fieldConfig"]["defaults"])
-        assert mapped or panel["type"] == "table", "a number without a unit needs words for its values"
+        named = panel["options"].get("textMode") == "name"
+        assert mapped or named or panel["type"] == "table", "a number without a unit needs words for its values"
 
 
 @EACH_PANEL
@@ -187,7 +191,10 @@ def test_a_variable_reads_labels_that_exist_again_when_the_time_changes(board):
         if variable["type"] != "query":
             continue
         assert variable["refresh"] == 2
-        assert (variable["multi"], variable["includeAll"], variable["allValue"]) == (True, True, ".+")
+        assert (variable["multi"], variable["includeAll"]) == (True, True)
+        # An engine may say something of itself that is about no model.
+        some_lack_it = (board["uid"], variable["name"]) == ("tokwatt-engines", "model")
+        assert variable["allValue"] == (".*" if some_lack_it else ".+")
         asked, label = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["query"]["query"]).groups()
         [selector] = read(asked).selectors
         assert {label, *selector.matchers} <= labels_of(selector)
@@ -238,7 +245,21 @@ def test_a_benchmark_is_marked_on_every_graph(board):
 
 
 def test_boards_have_names_of_their_own():
-    assert {board["uid"] for board in BOARDS.values()} == BOARDS.keys() == {"tokwatt-host", "tokwatt-benchmarks"}
+    assert {board["uid"] for board in BOARDS.values()} == BOARDS.keys()
+    assert BOARDS.keys() == {f"tokwatt-{name}" for name in ("fleet", "host", "engines", "benchmarks")}
+
+
+@EACH_BOARD
+def test_a_board_of_a_demo_says_so_in_red_in_its_first_row(board):
+    first = [panel for panel in panels(board) if panel["gridPos"]["y"] == 1]
+    [(panel, ref)] = [(p, t["refId"]) for p in first for t in p["targets"] if DEMO_INFO.name in t["expr"]]
+    [colour] = [
+        value["value"]["fixedColor"]
+        for override in panel["fieldConfig"]["overrides"] if override["matcher"]["options"] == ref
+        for value in override["properties"] if value["id"] == "color"
+    ]  # fmt: skip
+    assert colour == "red"
+    assert panel["options"]["colorMode"] == "value"
 
 
 def test_a_column_that_nobody_reports_stays_in_the_table():
@@ -247,9 +268,30 @@ def test_a_column_that_nobody_reports_stays_in_the_table():
         assert " or on (job, instance, engine, model, scenario) NaN * " in target["expr"]
 
 
-@pytest.mark.parametrize("title", ["Latest results", "Why something is not there"])
-def test_a_table_shows_columns_that_its_queries_have(title):
-    [panel] = [panel for board in BOARDS.values() for panel in panels(board) if panel["title"] == title]
+TABLES = [panel for board in BOARDS.values() for panel in panels(board) if panel["type"] == "table"]
+
+
+@pytest.mark.parametrize("panel", TABLES, ids=lambda panel: panel["title"])
+def test_a_table_leads_to_boards_that_exist_with_variables_that_they_have(panel):
+    overrides = [p for override in panel["fieldConfig"]["overrides"] for p in override["properties"]]
+    for link in (link for p in overrides if p["id"] == "links" for link in p["value"]):
+        [uid] = re.findall(r"^/d/([\w-]+)\?", link["url"])
+        given = set(re.findall(r"\$\{(\w+):queryparam\}|var-(\w+)=", link["url"]))
+        variables = {variable["name"] for variable in BOARDS[uid]["templating"]["list"]}
+        assert {one or other for one, other in given} <= variables
+        titles = [t["options"]["renameByName"].values() for t in panel["transformations"] if t["id"] == "organize"]
+        assert set(re.findall(r"__data\.fields\.(\w+)", link["url"])) <= set(*titles)
+        assert link["title"]
+        assert "${__url_time_range}" in link["url"]
+
+
+def test_the_fleet_leads_to_each_machine():
+    links = re.findall(r"/d/([\w-]+)\?", json.dumps(BOARDS["tokwatt-fleet"]))
+    assert {"tokwatt-host", "tokwatt-engines"} <= set(links)
+
+
+@pytest.mark.parametrize("panel", TABLES, ids=lambda panel: panel["title"])
+def test_a_table_shows_columns_that_its_queries_have(panel):
     [shown] = [t["options"]["include"]["names"] for t in panel["transformations"] if t["id"] == "filterFieldsByName"]
     values = {f"Value #{target['refId']}" for target in panel["targets"]}
     labels = set.union(*(labels_of(s) for target in panel["targets"] for s in read(target["expr"]).selectors))

@@ -27,6 +27,7 @@ def workstation(t: float, started: float = 0) -> Iterator[Reading]:
     """A machine with two engines, a GPU and every sensor, `t` seconds after its exporter `started` (Unix time)."""
     yield from _exporter(t, started, COLLECTORS)
     yield from _identity("Linux", "AMD Ryzen 9 7950X", "workstation")
+    yield c.DEMO_INFO(machine="workstation")
     yield c.COLLECTOR_PROBLEM(collector="amdgpu", problem="not_available", reason="no AMD GPU: is the driver loaded?")
     yield from _power(t)
     yield from _gpu(t)
@@ -178,7 +179,8 @@ def _memory(t: float, size: float) -> Iterator[Reading]:
 
 
 def _engines(t: float, started: float) -> Iterator[Reading]:
-    for engine, kind, version in (("ollama", "ollama", "0.14.2"), ("llama_cpp", "llama_cpp", "b11669")):
+    ollama = "0.14.2" if t < 3000 else "0.15.0"
+    for engine, kind, version in (("ollama", "ollama", ollama), ("llama_cpp", "llama_cpp", "b11669")):
         up = not (engine == "llama_cpp" and 4000 < t < 4900)
         yield c.ENGINE_UP(up, engine=engine)
         yield c.ENGINE_INFO(engine=engine, kind=kind, version=version)
