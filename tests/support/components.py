@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from . import cache
+from . import cache, venvs
 from .debian import NotInstallable, unpack
 from .missing import missing
 
@@ -52,13 +52,19 @@ def component(name: str) -> Path:
 
 def install(name: str) -> Path:
     """The same for who wants to know: `NotInstallable` says why there is none."""
-    [recipe] = [recipe for recipe in RECIPES if name in recipe.executables]
+    recipe = recipe_of(name)
 
     def make(folder: Path) -> None:
         versions = recipe.install(recipe, folder)
         (folder / VERSIONS).write_text("".join(f"{package} {version}\n" for package, version in versions.items()))
 
     return cache.made(recipe.folder(), make) / recipe.executables[name]
+
+
+def recipe_of(name: str) -> Recipe:
+    """The one recipe that has the component."""
+    [recipe] = [recipe for recipe in RECIPES + SLOW if name in recipe.executables]
+    return recipe
 
 
 def _from_debian(recipe: Recipe, folder: Path) -> dict[str, str]:
@@ -125,6 +131,15 @@ def _rotel(recipe: Recipe, folder: Path) -> dict[str, str]:
     return {"rotel": version, **versions}
 
 
+def _venv(recipe: Recipe, folder: Path) -> dict[str, str]:
+    return venvs.fill(recipe.packages[0], folder)
+
+
+def _engine(name: str) -> Recipe:
+    """An engine out of PyPI, under its own name; the executable is its Python."""
+    return Recipe(hashlib.sha256(venvs.lock(name).read_bytes()).hexdigest(), (name,), {name: "bin/python"}, _venv)
+
+
 def _launcher(path: Path, *lines: str) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(["#!/bin/sh", 'tree=$(cd "$(dirname "$0")/.." && pwd)', *lines, ""]))
@@ -150,16 +165,24 @@ RECIPES = (
     ),
     Recipe("sid", ("llama.cpp-tools",), {"llama-server": "launch/llama-server"}, _llama),
     Recipe("0.0.1a15", ("rotel", "libpython3.11", "libexpat1", "zlib1g"), {"rotel": "launch/rotel"}, _rotel),
+    _engine("mlx-lm"),
 )
+#: Big, and used by `make test-engines` only.
+SLOW = tuple(_engine(name) for name in venvs.ENGINES if name != "mlx-lm")
 NAMES = tuple(name for recipe in RECIPES for name in recipe.executables)
 
 
 def main() -> int:
     """Install what is named, or everything; 1 when something cannot be had."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)}; all where none is named")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"an engine, or one of {', '.join(NAMES)}; all of these where none is named",
+    )
     names = parser.parse_args().names or NAMES
-    if unknown := set(names) - set(NAMES):
+    if unknown := set(names) - {name for recipe in RECIPES + SLOW for name in recipe.executables}:
         parser.error(f"no component is called {', '.join(sorted(unknown))}")
     failed = 0
     for name in names:
@@ -170,8 +193,7 @@ def main() -> int:
             failed = 1
             print(f"{name:18s} cannot be installed: {reason}")
             continue
-        [recipe] = [recipe for recipe in RECIPES if name in recipe.executables]
-        versions = (cache.root() / recipe.folder() / VERSIONS).read_text().split("\n")[:-1]
+        versions = (cache.root() / recipe_of(name).folder() / VERSIONS).read_text().split("\n")[:-1]
         print(f"{name:18s} {time.monotonic() - began:5.1f} s  {path}  ({', '.join(versions)})")
     return failed
 
