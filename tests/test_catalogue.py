@@ -31,7 +31,8 @@ STANDARD = re.compile("process_(cpu_seconds_total|resident_memory_bytes|open_fds
 MEASURED_BY = {"device", "cluster", "sensor", "fan", "kind", "scope", "state", "reason", "level", "collector",
                "engine", "model", "scenario"}  # fmt: skip
 IDENTITY = MEASURED_BY | {"version", "revision", "python_version", "os", "os_version", "arch", "chip", "machine_model",
-                          "machine", "vendor", "driver_version", "cores", "quantization", "format", "problem"}  # fmt: skip
+                          "machine", "vendor", "driver_version", "cores", "quantization", "format",
+                          "problem"}  # fmt: skip
 
 #: The last word of a name, by UCUM unit; what OTLP receivers map, and the two they do not.
 SUFFIXES = {unit: word for unit, word in UNITS.items() if unit in ("s", "By", "J", "W", "Cel", "Hz")}

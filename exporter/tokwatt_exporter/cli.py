@@ -45,7 +45,7 @@ def run(config: Config) -> None:
 
 
 @app.command()
-@with_config(DATA_DIR, "path.procfs", "path.sysfs", collectors=True)
+@with_config(DATA_DIR, "demo", "path.procfs", "path.sysfs", collectors=True)
 def sample(
     config: Config,
     json: Json = False,

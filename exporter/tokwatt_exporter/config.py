@@ -17,6 +17,7 @@ import platformdirs
 
 from tokwatt_exporter import parse
 from tokwatt_exporter.collectors.registry import NAMES
+from tokwatt_exporter.demo import NAMES as DEMO_NAMES
 from tokwatt_exporter.engine_config import EngineConfig as EngineConfig
 from tokwatt_exporter.engine_config import engine_config
 from tokwatt_exporter.errors import UsageError
@@ -121,6 +122,10 @@ class Config:
     discovery_forget_after: float = option(
         "discovery.forget-after", parse.duration, "1h", "When an engine that is down is forgotten.", metavar="DURATION"
     )
+    demo: str | None = option(
+        "demo", parse.choice(*DEMO_NAMES), None,
+        f"Play a machine that does not exist instead of reading this one: {', '.join(DEMO_NAMES)}.", metavar="MACHINE",
+    )  # fmt: skip
     path_procfs: Path = option("path.procfs", parse.path, "/proc", "Where procfs is mounted (Linux).", metavar="DIR")
     path_sysfs: Path = option("path.sysfs", parse.path, "/sys", "Where sysfs is mounted (Linux).", metavar="DIR")
     log_level: str = option(

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,13 @@ def run_daemon(config: Config) -> int:
     with ExitStack() as stack:
         # The first thing, so that a signal during start-up already stops cleanly.
         stopped = _on_signals()
+        config = _apart(config)
         prepare(config.data_dir)
         stack.enter_context(_only_one(config.data_dir))
         daemon = Daemon(config, metrics, stack)
         daemon.start()
+        if config.demo:
+            log.warning("a demo: nothing of %s is measured; its history is in %s", config.demo, config.data_dir)
         log.info("tokwatt %s samples every %g s and serves %s", __version__, config.sample_interval, daemon.where())
         stopped.wait()
         log.info("stopping")
@@ -97,7 +101,11 @@ class Daemon:
 def collectors(
     config: Config, metrics: SelfMetrics, bench_latest: Callable[[], list[dict[str, Any]]]
 ) -> list[Collector]:
-    """The collectors of this machine that the configuration wants."""
+    """The collectors of this machine that the configuration wants, or those of a demo."""
+    if config.demo:
+        from tokwatt_exporter import demo
+
+        return list(demo.collectors(config.demo))
     built: list[Collector] = []
 
     def owner(pid: int) -> str | None:
@@ -138,6 +146,11 @@ def check(config: Config) -> None:
     settings(config, os.environ)
     for engine in config.engines:
         api_key(engine)
+
+
+def _apart(config: Config) -> Config:
+    """A demo never writes into the history of a real machine."""
+    return replace(config, data_dir=config.data_dir / f"demo-{config.demo}") if config.demo else config
 
 
 @contextmanager
