@@ -60,6 +60,8 @@ def run(
     timeout: Annotated[str, typer.Option(help="Longest time of one request.", metavar="DURATION")] = "120s",
     warm_prefix: Annotated[bool, typer.Option("--warm-prefix", help="Send the very same prompt each time, so that the "
                                               "engine's prefix cache is used.")] = False,
+    cold: Annotated[bool, typer.Option("--cold", help="Unload the model before each request and load it again; say "
+                                       "how long that took.")] = False,
     no_store: Annotated[bool, typer.Option("--no-store", help="Do not keep the result.")] = False,
     json: Json = False,
     csv: Annotated[Path | None, typer.Option(help="Write a line a request to this file.", metavar="FILE")] = None,
@@ -71,7 +73,7 @@ def run(
     _at_least("--idle-seconds", idle_seconds, 0)
     options: dict[str, Any] = {
         "runs": runs, "warmup": warmup, "max_tokens": max_tokens, "temperature": temperature, "seed": seed,
-        "idle_seconds": idle_seconds, "warm_prefix": warm_prefix, "procfs": config.path_procfs,
+        "idle_seconds": idle_seconds, "warm_prefix": warm_prefix, "cold": cold, "procfs": config.path_procfs,
         "sysfs": config.path_sysfs,
         "scenario": parse.flag("--scenario", parse.label, scenario),
         "timeout": parse.flag("--timeout", parse.duration, timeout),
@@ -82,12 +84,14 @@ def run(
         options["prompt"] = text
     if csv and not csv.parent.is_dir():
         raise UsageError(f"--csv: {csv.parent} is no directory")
+    from tokwatt_bench.cold import refuse
     from tokwatt_bench.plan import Plan
     from tokwatt_bench.target import choose
 
     plan = Plan(target=choose(config, url, engine, model), **options)
     # What the engine cannot be asked is said before anything is measured.
     plan.generation()
+    refuse(plan)
     raise typer.Exit(_measure(plan, None if no_store else config.data_dir, json, csv))
 
 

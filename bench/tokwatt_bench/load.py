@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from tokwatt_bench import cold
 from tokwatt_bench.energy import Observation, Use, between
 from tokwatt_bench.observe import Observer
 from tokwatt_bench.plan import Plan
@@ -64,10 +65,12 @@ def _one(observer: Observer, done: Run, index: int, phase: Phase) -> None:
     plan = done.plan
     url, body, dialect = plan.generation()
     encoded, headers = json.dumps(body).encode(), plan.headers()
+    loaded = cold.load(plan) if plan.cold else None
     before = observer.read()
     recording = record(url, encoded, headers, plan.timeout)
     after = observer.read()
     request = examine(recording, dialect, index, phase)
+    request.load = loaded
     use = between(before, after) if plan.target.local else None
     # A counter that did not move says nothing about so short a time.
     request.energy_joules = use.joules if use and any(use.updates.values()) else None

@@ -33,6 +33,8 @@ class Plan:
     scenario: str = "default"
     idle_seconds: float = 5.0
     timeout: float = 120.0
+    #: The model is dropped and loaded anew before each request.
+    cold: bool = False
     #: The engine's first one where None.
     api: Api | None = None
     #: The same prompt each time: what the engine has cached of it is used.
@@ -41,14 +43,14 @@ class Plan:
     sysfs: Path = Path("/sys")
     run_id: str = field(default_factory=lambda: secrets.token_hex(16))
 
-    def generation(self) -> tuple[str, dict[str, Any], str]:
+    def generation(self, max_tokens: int | None = None) -> tuple[str, dict[str, Any], str]:
         """URL, body and dialect of the next request. Unless the prefix is to stay warm, its prompt begins with text
         that was never sent before, so that no part of the prompt is in the engine's cache. `UsageError` where the
         engine cannot be asked like that.
         """
         prompt = self.prompt if self.warm_prefix else f"[{secrets.token_hex(8)}] {self.prompt}"
         generation = self.target.adapter.generation(
-            self.target.model, [{"role": "user", "content": prompt}], self.max_tokens, self.api,
+            self.target.model, [{"role": "user", "content": prompt}], max_tokens or self.max_tokens, self.api,
             seed=self.seed, temperature=self.temperature,
         )  # fmt: skip
         return self.target.url + generation.path, generation.body, generation.dialect
@@ -66,5 +68,5 @@ class Plan:
             "runs": self.runs, "warmup": self.warmup, "max_tokens": self.max_tokens, "temperature": self.temperature,
             "seed": self.seed, "prompt_characters": len(self.prompt), "warm_prefix": self.warm_prefix,
             "idle_seconds": self.idle_seconds, "timeout_seconds": self.timeout,
-            "api": self.api or self.target.adapter.apis[0],
+            "cold": self.cold, "api": self.api or self.target.adapter.apis[0],
         }  # fmt: skip

@@ -21,6 +21,7 @@ _SECONDS = (
     ("generation", "generation_tokens_per_second", 1, "tokens/s"),
     ("prompt", "prompt_tokens_per_second", 1, "tokens/s"),
     ("request", "request_duration_seconds", 1e3, "ms"),
+    ("model load", "load_seconds", 1, "s"),
 )
 _HISTORY = (
     "time", "engine", "model", "scenario", "runs", "failed", "generation_tokens_per_second",
@@ -36,7 +37,7 @@ def result_table(found: Mapping[str, Any]) -> None:
     version = f" {found['version']}" if found["version"] else ""
     aborted = ", stopped early" if found["aborted"] else ""
     print_line(f"{found['engine']}{version}, {found['model']}: {found['runs']} runs, {found['failed']} failed{aborted}")
-    rows = [_row(label, found[name], scale, unit) for label, name, scale, unit in _SECONDS]
+    rows = [_row(label, found[name], scale, unit) for label, name, scale, unit in _SECONDS if name in found]
     table(("figure", "median", "95 % interval", "p95", "p99", "unit"), rows, right=("median", "p95", "p99"))
     tokens = found["tokens"]
     print_line(f"tokens: {_text(tokens['prompt'])} prompt, {_text(tokens['generated'])} generated "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tokwatt_bench.stream import Recording
 from tokwatt_exporter.streams.answer import Answer, Chunk, excerpt
@@ -25,6 +25,15 @@ FAILURES: Mapping[str, str] = {
     "garbage": "what came is no stream of the engine's dialect",
     "too_large": "the answer is larger than any real one",
 }
+
+
+class Load(NamedTuple):
+    """Seconds until a model was in memory, and whose time that is: `engine` for its own, `load` for the time of its
+    call to load, `request` for that of a request for one token, where only a request loads.
+    """
+
+    seconds: float
+    source: str
 
 
 @dataclass(slots=True)
@@ -50,6 +59,8 @@ class Request:
     chunks: Sequence[Chunk] = ()
     answer: Answer = field(default_factory=Answer)
     energy_joules: float | None = None
+    #: How its model came into memory right before it, where that was wanted.
+    load: Load | None = None
 
     @property
     def ok(self) -> bool:

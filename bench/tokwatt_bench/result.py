@@ -38,6 +38,8 @@ def result(run: Run) -> dict[str, Any]:
         "connect_seconds": _plain(good, lambda request: request.connect_seconds),
         "request_duration_seconds": _plain(good, lambda request: request.duration_seconds),
     }
+    if plan.cold:
+        summaries["load_seconds"] = _loads(good)
     found: dict[str, Any] = {
         "engine": target.name, "kind": target.kind, "version": target.version, "url": target.url,
         "model": target.model, "scenario": plan.scenario, "concurrency": 1, "runs": len(run.measured),
@@ -47,6 +49,8 @@ def result(run: Run) -> dict[str, Any]:
         found[name] = summary.as_json()
         reasons |= {f"{name}.{part}" if part else name: why for part, why in summary.reasons.items()}
     found["prompt_tokens_per_second"]["source"] = ", ".join(sorted({source for _, source in speeds if source})) or None
+    if plan.cold:
+        found["load_seconds"]["source"] = ", ".join(sorted({r.load.source for r in good if r.load})) or None
     found["tokens"] = _tokens(run, reasons)
     found["chunks"] = _chunks(good)
     found["longest_pause_seconds"] = figures.longest_pause(good)
@@ -89,6 +93,12 @@ def _uses(run: Run) -> list[energy.Use | None]:
 
 def _plain(requests: list[Request], value: Any, why: str = "not known") -> Summary:
     return figures.over(requests, lambda request: figures.Known(value(request), why))
+
+
+def _loads(requests: list[Request]) -> Summary:
+    if len({request.load.source for request in requests if request.load}) > 1:
+        return Summary(0, reasons={"": "its loads were timed in different ways"})
+    return _plain(requests, lambda request: request.load and request.load.seconds)
 
 
 def _speeds(speeds: list[tuple[figures.Known, str]]) -> Summary:

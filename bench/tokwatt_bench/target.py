@@ -36,6 +36,7 @@ class Target(NamedTuple):
     #: The engine's process; None where it is hidden or on another machine.
     pid: int | None
     local: bool
+    configured: EngineConfig | None = None
 
 
 def choose(config: Config, url: str | None, engine: str | None, model: str | None) -> Target:
@@ -53,7 +54,7 @@ def choose(config: Config, url: str | None, engine: str | None, model: str | Non
     pid = found.pid or (_listener(found.url) if local else None)
     return Target(
         found.name, kind, state.version or found.version, found.url,
-        _model(found, kind, state.models, model), adapter(kind), key.value if key else None, pid, local,
+        _model(found, kind, state.models, model), adapter(kind), key.value if key else None, pid, local, configured,
     )  # fmt: skip
 
 

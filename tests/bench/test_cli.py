@@ -316,3 +316,10 @@ def test_an_api_that_cannot_be_asked_is_wrong_usage(bench, server):
         done = bench(*fast(server), "--api", api)
         assert (done.returncode, done.stdout) == (2, "")
         assert said in done.stderr.splitlines()[-1]
+
+
+def test_an_engine_that_cannot_unload_is_named(bench, server):
+    done = bench(*fast(server), "--cold")
+    assert (done.returncode, done.stdout) == (2, "")
+    said = "openai_compatible (openai_compatible) has no way to unload a model; restart it instead"
+    assert done.stderr.splitlines()[-1] == f"tokwatt-bench: --cold: {said}"

@@ -88,3 +88,8 @@ def test_an_engine_that_dies_in_the_middle_is_a_failure(tmp_path):
                     max_tokens=8)  # fmt: skip
         done = load.run(plan, lambda what, n, of: (engine.process.kill(), engine.process.wait()) if n == 2 else None)
     assert [request.failure for request in done.measured] == [None, "refused", "refused"]
+
+
+def test_completions_are_counted_by_the_engine_too(engine):
+    found = result(measure(engine, runs=1, warmup=0, max_tokens=8, api="completions"))
+    assert (found["failures"], found["tokens"]["generated"], found["tokens"]["source"]) == ([], 8, "usage")

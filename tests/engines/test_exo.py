@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fakes import engine_kinds as kinds
-from fakes.asking import look, model, states, unload
+from fakes.asking import look, model, states
 from fakes.engines import as_json
 from tokwatt_exporter.engines.base import Model
 from tokwatt_exporter.errors import EngineError
@@ -90,7 +90,3 @@ def test_another_server_at_its_place_is_an_error():
     engine.routes["/state"] = as_json({"state": "ok"})
     with pytest.raises(EngineError, match="not Exo any more"):
         look("exo", engine)
-
-
-def test_it_is_not_asked_to_unload():
-    assert unload("exo", kinds.exo(), QWEN) is False

@@ -88,6 +88,12 @@ class Generation(NamedTuple):
     dialect: Dialect
 
 
+class Loading(NamedTuple):
+    """A model comes into memory, or is there already; `seconds` is what the engine says it took, else None."""
+
+    seconds: float | None = None
+
+
 class Engine(ABC):
     """One kind of engine: stateless, shared by all its instances."""
 
@@ -113,6 +119,13 @@ class Engine(ABC):
         such API, or takes no such option by it.
         """
 
+    #: Whether it has a documented way to drop a model from memory.
+    unloads: ClassVar[bool] = False
+
     async def unload(self, ask: Asker, model: str) -> bool:
-        """Ask the engine to drop a model from memory; False where it has no way."""
+        """Ask the engine to drop a model from memory; False where it did not. It may be under way when this returns."""
         return False
+
+    async def load(self, ask: Asker, model: str) -> Loading | None:
+        """Ask the engine to bring a model into memory; None where only a request that uses it does."""
+        return None

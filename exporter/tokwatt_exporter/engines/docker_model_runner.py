@@ -20,6 +20,7 @@ class DockerModelRunner(OpenAICompatible):
 
     kind = "docker_model_runner"
     ports = (12434,)
+    unloads = True
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """Its greeting, and Docker as the owner of its models where it has any."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Literal
+from urllib.parse import quote
 
 from tokwatt_exporter.engines.answers import clean, known, mapping, rows
-from tokwatt_exporter.engines.base import Asker, Model, State
+from tokwatt_exporter.engines.base import Asker, Loading, Model, State
 from tokwatt_exporter.engines.openai_compatible import SHARED_SECONDS, OpenAICompatible, model_rows, owners
 from tokwatt_exporter.engines.replies import STEADY_SECONDS, content, optional
 from tokwatt_exporter.errors import EngineError
@@ -22,6 +23,7 @@ class Exo(OpenAICompatible):
 
     kind = "exo"
     ports = (52415,)
+    unloads = True
     #: It has no /v1/completions.
     apis = ("chat",)
 
@@ -50,6 +52,18 @@ class Exo(OpenAICompatible):
             loaded=sum(model.state == "loaded" for model in models.values()),
             problem=f"has an instance of {failed[0]} that does not run" if failed else None,
         )
+
+    async def unload(self, ask: Asker, model: str) -> bool:
+        """Take down every instance of a model."""
+        instances, runners = await _state(ask)
+        found = {name: _instance(mapping(tagged), runners, {}) for name, tagged in instances.items()}
+        mine = [name for name, one in found.items() if one and one.name == model]
+        answers = [await ask.delete(f"/instance/{quote(name, safe='')}") for name in mine]
+        return bool(answers) and all(answer.status == 200 for answer in answers)
+
+    async def load(self, ask: Asker, model: str) -> Loading | None:
+        """Have the cluster place an instance of a model; it answers before the model is there."""
+        return Loading() if (await ask.post("/place_instance", {"model_id": model})).status == 200 else None
 
 
 async def _state(ask: Asker) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

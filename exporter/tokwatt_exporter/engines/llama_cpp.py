@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.answers import clean, known, mapping, positive, rows
-from tokwatt_exporter.engines.base import Answer, Asker, Model, State
+from tokwatt_exporter.engines.base import Answer, Asker, Loading, Model, State
 from tokwatt_exporter.engines.exposition import Row, Table, fetch
 from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible
 from tokwatt_exporter.errors import EngineError
@@ -35,6 +35,7 @@ class LlamaCpp(OpenAICompatible):
 
     kind = "llama_cpp"
     ports = (8080, 9931)
+    unloads = True
     options = ("seed", "temperature", "cache_prompt")
 
     async def recognise(self, ask: Asker) -> list[str] | None:
@@ -62,6 +63,10 @@ class LlamaCpp(OpenAICompatible):
     async def unload(self, ask: Asker, model: str) -> bool:
         """Only a router can unload a model."""
         return (await ask.post("/models/unload", {"model": model})).status == 200
+
+    async def load(self, ask: Asker, model: str) -> Loading | None:
+        """A router begins to load a model; it answers before the model is there."""
+        return Loading() if (await ask.post("/models/load", {"model": model})).status == 200 else None
 
 
 async def _single(ask: Asker, name: str, version: str | None, facts: Mapping[str, Any]) -> State:

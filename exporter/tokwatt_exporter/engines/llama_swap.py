@@ -25,6 +25,7 @@ class LlamaSwap(OpenAICompatible):
 
     kind = "llama_swap"
     ports = (8080,)
+    unloads = True
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """Its name as the owner of its models, and its list of running ones."""

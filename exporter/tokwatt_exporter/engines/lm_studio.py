@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tokwatt_exporter.engines.answers import clean, known, mapping, positive, rows
-from tokwatt_exporter.engines.base import Answer, Api, Asker, Generation, Model, State
+from tokwatt_exporter.engines.base import Answer, Api, Asker, Generation, Loading, Model, State
 from tokwatt_exporter.engines.openai_compatible import (
     NEEDS_KEY,
     SHARED_SECONDS,
@@ -29,6 +29,7 @@ class LMStudio(OpenAICompatible):
 
     kind = "lm_studio"
     ports = (1234, 41343)
+    unloads = True
     apis = ("chat", "completions", "native")
 
     async def recognise(self, ask: Asker) -> list[str] | None:
@@ -71,6 +72,11 @@ class LMStudio(OpenAICompatible):
         """Drop a loaded instance, which is named like the model where there is only one."""
         answer = await ask.post("/api/v1/models/unload", {"instance_id": model})
         return clean(mapping(optional(answer)).get("instance_id")) is not None
+
+    async def load(self, ask: Asker, model: str) -> Loading | None:
+        """Load it as it is set up; a model that is loaded already gets another instance."""
+        said = mapping(optional(await ask.post("/api/v1/models/load", {"model": model})))
+        return Loading(positive(said.get("load_time_seconds"))) if said.get("status") == "loaded" else None
 
 
 def _instances(row: dict[str, Any] | Any) -> list[Model]:

@@ -28,6 +28,7 @@ class LocalAI(OpenAICompatible):
 
     kind = "localai"
     ports = (8080,)
+    unloads = True
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """Backends and loaded models on /system, beside a page that says whether it is ready."""

@@ -19,6 +19,7 @@ class MlxVlm(OpenAICompatible):
 
     kind = "mlx_vlm"
     ports = (8080,)
+    unloads = True
 
     #: It has no /v1/completions.
     apis = ("chat",)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from tokwatt_exporter.engines.answers import clean, known, mapping, number, positive, rows, unload_time
-from tokwatt_exporter.engines.base import Answer, Api, Asker, Engine, Generation, Model, State
+from tokwatt_exporter.engines.base import Answer, Api, Asker, Engine, Generation, Loading, Model, State
 from tokwatt_exporter.engines.openai_compatible import SHARED_SECONDS, api_of, chosen, model_rows, openai_generation
 from tokwatt_exporter.errors import EngineError
 
@@ -21,6 +21,7 @@ class Ollama(Engine):
 
     kind: ClassVar[str] = "ollama"
     ports: ClassVar[tuple[int, ...]] = (11434,)
+    unloads = True
     apis: ClassVar[tuple[Api, ...]] = ("native", "chat", "completions")
 
     async def recognise(self, ask: Asker) -> list[str] | None:
@@ -69,6 +70,11 @@ class Ollama(Engine):
     async def unload(self, ask: Asker, model: str) -> bool:
         """A generation without a prompt that keeps the model for no time."""
         return (await ask.post("/api/generate", {"model": model, "keep_alive": 0})).status == 200
+
+    async def load(self, ask: Asker, model: str) -> Loading | None:
+        """A generation without a prompt, which is answered when the model is there."""
+        answer = await ask.post("/api/generate", {"model": model, "stream": False})
+        return Loading() if answer.status == 200 else None
 
 
 def _loaded(row: Mapping[str, Any], now: float) -> Model | None:

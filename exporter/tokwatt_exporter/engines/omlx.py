@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.answers import clean, known, mapping, number, positive, rows
-from tokwatt_exporter.engines.base import Answer, Asker, Model, State
+from tokwatt_exporter.engines.base import Answer, Asker, Loading, Model, State
 from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible, owned_by, owners
 from tokwatt_exporter.engines.replies import content, engine_wide, optional, refused
 from tokwatt_exporter.errors import EngineError
@@ -20,6 +20,7 @@ class OMLX(OpenAICompatible):
 
     kind = "omlx"
     ports = (8000,)
+    unloads = True
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """Its name as the owner of its models and its status; with an API key, the engine pool on /health."""
@@ -53,6 +54,11 @@ class OMLX(OpenAICompatible):
     async def unload(self, ask: Asker, model: str) -> bool:
         """Drop a model that is loaded."""
         return (await ask.post(f"/v1/models/{quote(model, safe='')}/unload", {})).status == 200
+
+    async def load(self, ask: Asker, model: str) -> Loading | None:
+        """Load a model; older versions do so with a request only."""
+        answer = await ask.post(f"/v1/models/{quote(model, safe='')}/load", {})
+        return Loading() if answer.status == 200 else None
 
 
 def _models(status: Mapping[str, Any]) -> list[Model]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.answers import clean, known, mapping, positive, rows
-from tokwatt_exporter.engines.base import Asker, Model, State
+from tokwatt_exporter.engines.base import Asker, Loading, Model, State
 from tokwatt_exporter.engines.exposition import Page, Row, Table, fetch
 from tokwatt_exporter.engines.keyed import speaks
 from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible, owners
@@ -44,6 +45,7 @@ class RapidMlx(OpenAICompatible):
 
     kind = "rapid_mlx"
     ports = tuple(range(8000, 8010))
+    unloads = True
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """Owner of the listed models and the names of its metrics; with an API key the latter alone."""
@@ -72,6 +74,14 @@ class RapidMlx(OpenAICompatible):
         loaded = sum(model.state == "loaded" for model in models) if models else None
         problem = NEEDS_KEY if refused(answer) else problem or lacks
         return State(version, models, readings, loaded, problem, page.dropped if page else 0)
+
+    async def unload(self, ask: Asker, model: str) -> bool:
+        """Drop a model that is resident and neither pinned nor busy."""
+        return (await ask.delete(f"/v1/models/{quote(model, safe='')}")).status == 204
+
+    async def load(self, ask: Asker, model: str) -> Loading | None:
+        """Make a model resident; it is answered when the model is there."""
+        return Loading() if (await ask.post("/v1/models/load", {"model": model})).status == 200 else None
 
 
 def _build(page: Page | None, label: str) -> str | None:

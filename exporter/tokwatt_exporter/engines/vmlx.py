@@ -9,7 +9,7 @@ from typing import Any
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.answers import clean, known, mapping, number, positive
-from tokwatt_exporter.engines.base import Asker, Model, State
+from tokwatt_exporter.engines.base import Asker, Loading, Model, State
 from tokwatt_exporter.engines.openai_compatible import SHARED_SECONDS, OpenAICompatible, owners
 from tokwatt_exporter.engines.replies import content, refused
 from tokwatt_exporter.errors import EngineError
@@ -26,6 +26,7 @@ class VMLX(OpenAICompatible):
 
     kind = "vmlx"
     ports = (8000,)
+    unloads = True
 
     async def recognise(self, ask: Asker) -> list[str] | None:
         """Owner of the listed models and its way to greet; with an API key, the title of its API."""
@@ -66,6 +67,10 @@ class VMLX(OpenAICompatible):
     async def unload(self, ask: Asker, model: str) -> bool:
         """Deep sleep drops its only model; the next request brings it back."""
         return (await ask.post("/admin/deep-sleep", {})).status == 200
+
+    async def load(self, ask: Asker, model: str) -> Loading | None:
+        """Wake it from its sleep."""
+        return Loading() if (await ask.post("/admin/wake", {})).status == 200 else None
 
 
 SCHEDULER = (

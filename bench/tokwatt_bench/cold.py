@@ -1,0 +1,90 @@
+"""A model that was not in memory: dropped, brought back, and how long that took."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+from tokwatt_bench.plan import Plan
+from tokwatt_bench.request import Load
+from tokwatt_bench.stream import record
+from tokwatt_exporter.config import EngineConfig
+from tokwatt_exporter.engines.base import Asker
+from tokwatt_exporter.engines.client import connect
+from tokwatt_exporter.errors import EngineError, UsageError
+from tokwatt_exporter.streams.stream import parse
+
+POLL_SECONDS = 0.1
+
+
+def refuse(plan: Plan) -> None:
+    """`UsageError` where the engine has no way to drop a model."""
+    target = plan.target
+    if plan.cold and not target.adapter.unloads:
+        raise UsageError(f"--cold: {target.name} ({target.kind}) has no way to unload a model; restart it instead")
+
+
+def load(plan: Plan) -> Load:
+    """Drop the model and bring it back, each within `--timeout`; `EngineError` where the engine does not."""
+    return asyncio.run(_load(plan))
+
+
+async def _load(plan: Plan) -> Load:
+    target = plan.target
+    configured = target.configured or EngineConfig(target.url)
+    async with connect(configured, plan.timeout, plan.timeout) as ask:
+        if await _in_memory(plan, ask, listed=True):
+            if not await target.adapter.unload(ask, target.model):
+                raise EngineError(f"{target.name} did not unload {target.model}")
+            await _until(plan, ask, there=False)
+        began = time.perf_counter()
+        loading = await target.adapter.load(ask, target.model)
+        if loading is None:
+            return _by_request(plan)
+        await _until(plan, ask, there=True)
+        took = time.perf_counter() - began
+    return Load(loading.seconds, "engine") if loading.seconds else Load(took, "load")
+
+
+async def _in_memory(plan: Plan, ask: Asker, *, listed: bool = False) -> bool:
+    """Whether the model is there or on its way; `EngineError` where it must be listed and is not."""
+    states = await _states(plan, ask)
+    if listed and not states:
+        raise EngineError(f"{plan.target.name} does not list {plan.target.model}: whether it is in memory is not known")
+    return bool({"loaded", "loading"} & states)
+
+
+async def _loaded(plan: Plan, ask: Asker) -> bool:
+    try:
+        return "loaded" in await _states(plan, ask)
+    except EngineError:
+        # Some answer nothing while they load.
+        return False
+
+
+async def _states(plan: Plan, ask: Asker) -> set[str]:
+    state = await plan.target.adapter.look(ask, plan.target.name)
+    return {model.state for model in state.models if model.name == plan.target.model}
+
+
+async def _until(plan: Plan, ask: Asker, *, there: bool) -> None:
+    end = time.monotonic() + plan.timeout
+    while not (await _loaded(plan, ask) if there else not await _in_memory(plan, ask)):
+        if time.monotonic() > end:
+            what = "load" if there else "drop"
+            raise EngineError(f"{plan.target.name} did not {what} {plan.target.model} within {plan.timeout:g} s")
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def _by_request(plan: Plan) -> Load:
+    url, body, dialect = plan.generation(max_tokens=1)
+    recording = record(url, json.dumps(body).encode(), plan.headers(), plan.timeout)
+    answer = parse(recording.pieces, dialect)
+    if recording.status != 200 or answer.error or not answer.terminated:
+        status = f"HTTP {recording.status}" if recording.status not in (0, 200) else "the answer is not whole"
+        why = recording.detail or answer.error or status
+        raise EngineError(f"{plan.target.name} did not load {plan.target.model}: {why}")
+    if answer.load_seconds:
+        return Load(answer.load_seconds, "engine")
+    return Load((recording.ended_ns - recording.sent_ns) / 1e9, "request")
