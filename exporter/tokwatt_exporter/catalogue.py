@@ -59,6 +59,7 @@ STORE_FAILURES = _add(Counter(PREFIX + "store_failures_total", "{failure}", "Flu
 STORE_BUFFERED_ROWS = _add(Gauge(PREFIX + "store_buffered_rows", "{row}", "Rows sampled but not yet committed.", (), None))
 STORE_LAST_FLUSH = _add(Gauge(PREFIX + "store_last_flush_timestamp_seconds", "s", "Unix time of the last commit.", (), None))
 STORE_SIZE = _add(Gauge(PREFIX + "store_size_bytes", "By", "Size of the DuckDB file and its WAL.", (), None))
+STORE_DAMAGED = _add(Gauge(PREFIX + "store_damaged_timestamp_seconds", "s", "When a damaged history was moved aside, which is there still and no longer asked, Unix time.", (), None))
 OTLP_EXPORTS = _add(Counter(PREFIX + "otlp_exports_total", "{export}", "OTLP requests attempted.", (), "otel.sdk.exporter.*", ours=True))
 OTLP_EXPORT_FAILURES = _add(Counter(PREFIX + "otlp_export_failures_total", "{export}", "OTLP requests that failed.", (), "otel.sdk.exporter.*", ours=True))
 OTLP_ACKNOWLEDGED = _add(Gauge(PREFIX + "otlp_acknowledged_timestamp_seconds", "s", "Time of the newest sample the OTLP receiver has accepted.", (), None))

@@ -15,6 +15,7 @@ from tokwatt_exporter.catalogue import (
     BENCHMARK_RUNNING,
     SAMPLES_DROPPED,
     STORE_BUFFERED_ROWS,
+    STORE_DAMAGED,
     STORE_FAILURES,
     STORE_LAST_FLUSH,
     STORE_ROWS_WRITTEN,
@@ -40,7 +41,9 @@ class Sink:
     def __init__(self, data, interval=3600.0, store=None):
         self.metrics = SelfMetrics()
         self.journal = Journal(data)
-        self.sink = HistorySink(store or Store(data, retention={"raw": None}), self.journal, self.metrics, interval, "box")
+        # The samples of these tests are older than any that are kept.
+        store = store or Store(data, retention={"raw": None})
+        self.sink = HistorySink(store, self.journal, self.metrics, interval, "box")
 
     def value(self, reading):
         return Snapshot.of(0, self.metrics.readings()).get(reading)
@@ -208,6 +211,54 @@ def test_a_disk_that_takes_nothing_shows_in_the_metrics(make, data, monkeypatch)
     running.sink.close()
     ingest(data)
     assert stored(data) == rows_of([snapshot(0)])
+
+
+def test_a_damaged_history_is_said_on_the_metrics_and_after_a_restart_too(make, data):
+    running = make(0.2)
+    running.sink(snapshot(0))
+    wait_for(running.flushed, 20, "a flush")
+    assert running.value(STORE_DAMAGED(0)) is None
+    (data / "history.duckdb").write_bytes(b"nothing" * 9000)
+    wait_for(lambda: running.value(STORE_DAMAGED(0)), 20, "the damage to be seen")
+    assert running.value(STORE_DAMAGED(0)) == pytest.approx(time.time(), abs=60)
+    running.sink.close()
+    again = make()
+    wait_for(again.flushed, 20, "a flush")
+    assert again.value(STORE_DAMAGED(0)) == running.value(STORE_DAMAGED(0))
+
+
+class Tended(Store):
+    """The real one; it says when upkeep begins."""
+
+    def __init__(self, data, worker=None):
+        super().__init__(data, retention={"raw": None}, **({"worker": worker} if worker else {}))
+        self.begun = threading.Event()
+
+    def upkeep(self):
+        self.begun.set()
+        return super().upkeep()
+
+
+def test_a_closed_day_is_packed_between_two_flushes(make, data):
+    running = make(0.2, store=Tended(data))
+    running.sink(snapshot(0))
+    wait_for(lambda: sql(data, "SELECT count(*) FROM sample_day") == [(6,)], 20, "the day to be packed")
+    assert stored(data) == rows_of([snapshot(0)])
+
+
+def test_closing_ends_upkeep_and_still_flushes(make, data, tmp_path):
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import sys, time\nfrom tokwatt_exporter.store.worker import main\n"
+        "time.sleep(300) if sys.argv[1] == 'upkeep' else sys.exit(main(sys.argv[1:]))\n"
+    )
+    store = Tended(data, (sys.executable, str(script)))
+    running = make(0.2, store=store)
+    running.sink(snapshot(0))
+    assert store.begun.wait(20)
+    running.sink(snapshot(1))
+    running.sink.close()
+    assert stored(data) == rows_of(map(snapshot, range(2)))
 
 
 def test_rows_that_a_reader_took_in_are_counted_too(make, data):

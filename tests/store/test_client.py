@@ -35,7 +35,7 @@ def test_a_flush_says_what_it_did_and_what_the_history_holds(data):
     assert (latest["run_id"], latest["runs_total"]) == ("run-1", 1)
     assert result == {
         "rows": 18, "bench_runs": 1, "skipped": 0, "moved_aside": None, "newest_ms": NOON + 2000,
-        "due": True, "size_bytes": (data / "history.duckdb").stat().st_size,
+        "due": True, "damaged_at": None, "size_bytes": (data / "history.duckdb").stat().st_size,
     }  # fmt: skip
     assert stored(data) == rows_of(map(snapshot, range(3)))
 

@@ -176,6 +176,8 @@ class HistorySink:
         self._committed_rows = on_disk
         self._metrics.set(c.STORE_LAST_FLUSH, time.time())
         self._metrics.set(c.STORE_SIZE, result["size_bytes"])
+        if (damaged := result.get("damaged_at")) is not None:
+            self._metrics.set(c.STORE_DAMAGED, damaged)
         self.bench_latest = result["bench_latest"]
         self.newest_committed_ms = result["newest_ms"]
         # Segments were deleted: there may be room again.

@@ -34,6 +34,7 @@ class Store:
         #: Seconds that things are kept, as `upkeep.Retention` names them.
         self._retention = dict(retention or {})
         self._tending: subprocess.Popen[bytes] | None = None
+        self._interrupted = False
         self._worker = tuple(worker)
         self._queries = threading.BoundedSemaphore(CONCURRENT_QUERIES)
 
@@ -42,8 +43,9 @@ class Store:
 
         Gives `rows` and `bench_runs` committed, `skipped` damaged records, `newest_ms` of the newest sample (None
         where there is none), `size_bytes` of the file and its log, `bench_latest` rows, `due`, whether `upkeep` has
-        something to do, and `moved_aside`, the name of a damaged file. `StoreLocked` where another program holds the
-        file, `StoreError` for all else.
+        something to do, `damaged_at`, the Unix time at which a damaged file that is there still was moved aside, and
+        `moved_aside`, its name where it was now. `StoreLocked` where another program holds the file, `StoreError`
+        for all else.
         """
         result: dict[str, Any] = self._run("flush", {"wait": min(5.0, timeout / 2)}, timeout)
         return result
@@ -54,12 +56,19 @@ class Store:
         Gives `packed` rows, `expired_days`, and `more`, whether there is another portion to do. Errors as for `flush`.
         """
         order = {"retention": self._retention, "wait": 5.0}
-        result: dict[str, Any] = self._run("upkeep", order, timeout, lambda child: setattr(self, "_tending", child))
+        result: dict[str, Any] = self._run("upkeep", order, timeout, self._tends)
         return result
 
     def interrupt(self) -> None:
-        """End a portion of upkeep under way; it is done again another time."""
+        """End a portion of upkeep under way, and every later one; it is done by the next daemon."""
+        self._interrupted = True
         if (child := self._tending) is not None:
+            _kill(child)
+
+    def _tends(self, child: subprocess.Popen[bytes] | None) -> None:
+        self._tending = child
+        # Whoever interrupts may have come before there was a child to end.
+        if child is not None and self._interrupted:
             _kill(child)
 
     def query(self, name: str, params: Mapping[str, Any] | None = None, timeout: float = 20.0) -> list[dict[str, Any]]:

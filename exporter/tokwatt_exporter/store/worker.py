@@ -49,7 +49,8 @@ def flush(data_dir: Path, order: Mapping[str, Any]) -> dict[str, Any]:
         known.update(due=upkeep.due(db, time.time()))
 
     done = ingest(data_dir, wait=float(order["wait"]), then=then)
-    return dataclasses.asdict(done) | known | {"size_bytes": file.size_of(file.path_of(data_dir))}
+    sizes = {"size_bytes": file.size_of(file.path_of(data_dir)), "damaged_at": file.lost_at(data_dir)}
+    return dataclasses.asdict(done) | known | sizes
 
 
 def tend(data_dir: Path, order: Mapping[str, Any]) -> dict[str, Any]:
