@@ -6,18 +6,16 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
+from grafana.boards import BOARDS, GRAFANA, panels
 from support.promql_reader import Expression, Selector, read
 from tokwatt_exporter.catalogue import BENCHMARK_RUNNING, BUILD_INFO, DEMO_INFO, SERIES, Counter
 
 pytestmark = pytest.mark.text
 
-GRAFANA = Path(__file__).parents[2] / "grafana"
-BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((GRAFANA / "dashboards").glob("*.json"))}
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 #: Metrics that Prometheus itself makes.
 OF_PROMETHEUS = {"ALERTS": {"alertname", "alertstate"}}
@@ -35,10 +33,6 @@ class Query(NamedTuple):
     @property
     def expression(self) -> Expression:
         return read(self.text)
-
-
-def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
 
 
 def queries() -> Iterator[Query]:
