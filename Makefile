@@ -55,6 +55,9 @@ test: .venv/dev.stamp ## run every test
 test-quick: .venv/dev.stamp ## run the tests that start no servers
 	@.venv/bin/python -m pytest $(BESIDE) -q -m "not e2e" $(ARGS)
 
+test-engines: .venv/dev.stamp ## run the tests of engines that are big or slow to start (4 GB, ten minutes)
+	@.venv/bin/python -m pytest -m engines -v $(ARGS)
+
 test-versions: .venv/dev.stamp ## run the quick tests of the code on every other Python that is here, all at a time
 	@own=$$(.venv/bin/python -c 'import sys; print(sys.version_info[1])'); found=; \
 	for minor in $(MINORS); do \
@@ -130,4 +133,4 @@ clean: ## remove what make installed
 	$(call install,$(@D),requirements-dev.lock)
 	@touch $@
 
-.PHONY: help run test test-quick test-versions check format docs replay-apple bench components lock clean
+.PHONY: help run test test-quick test-engines test-versions check format docs replay-apple bench components lock clean

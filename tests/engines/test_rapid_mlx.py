@@ -134,3 +134,10 @@ def test_another_server_on_the_port_is_an_error_and_not_a_state(captures: Path, 
     server.routes = {"/metrics": metrics}
     with pytest.raises(EngineError):
         look(RapidMlx(), server)
+
+
+def test_counters_of_a_model_have_the_name_it_is_served_under(captures: Path):
+    row = {"id": "tiny", "model_path": "/srv/llm/mlxtiny", "state": "resident"}
+    state = look(RapidMlx(), held(captures, row))
+    assert [model.name for model in state.models] == ["tiny"]
+    assert {dict(reading.labels)["model"] for reading in state.readings} == {"tiny"}

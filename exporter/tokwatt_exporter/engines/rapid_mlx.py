@@ -14,6 +14,7 @@ from tokwatt_exporter.engines.keyed import speaks
 from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible, owners
 from tokwatt_exporter.engines.replies import STEADY_SECONDS, optional, refused
 from tokwatt_exporter.errors import EngineError
+from tokwatt_exporter.snapshot import Reading
 
 BUILD, LOADED, LIFECYCLE = "rapid_mlx_build_info", "rapid_mlx_model_loaded", "rapid_mlx_model_lifecycle_state"
 
@@ -71,6 +72,7 @@ class RapidMlx(OpenAICompatible):
             models = _main(page)
         main = _build(page, "model") or (models[0].name if models else None)
         readings, lacks = page.readings(name, main, version) if page else ((), None)
+        readings = _served(readings, residency)
         loaded = sum(model.state == "loaded" for model in models) if models else None
         problem = NEEDS_KEY if refused(answer) else problem or lacks
         return State(version, models, readings, loaded, problem, page.dropped if page else 0)
@@ -100,6 +102,17 @@ def _resident(residency: Mapping[str, Any], contexts: Mapping[str, float | None]
             context_tokens=contexts.get(name),
         )
         for name, row in found.items()
+    )
+
+
+def _served(readings: tuple[Reading, ...], residency: Mapping[str, Any]) -> tuple[Reading, ...]:
+    """The readings under the names that models are served under: its counters call them by their paths."""
+    names = {clean(row.get("model_path")): clean(row.get("id")) for row in rows(residency.get("models"))}
+    return tuple(
+        reading._replace(
+            labels=tuple((key, (names.get(text) or text) if key == "model" else text) for key, text in reading.labels)
+        )
+        for reading in readings
     )
 
 
