@@ -10,7 +10,7 @@ from tokwatt_bench.plan import Plan
 from tokwatt_bench.request import Load
 from tokwatt_bench.stream import record
 from tokwatt_exporter.config import EngineConfig
-from tokwatt_exporter.engines.base import Asker
+from tokwatt_exporter.engines.base import COULD_NOT_LOAD, Asker, State
 from tokwatt_exporter.engines.client import connect
 from tokwatt_exporter.errors import EngineError, UsageError
 from tokwatt_exporter.streams.stream import parse
@@ -57,14 +57,21 @@ async def _in_memory(plan: Plan, ask: Asker, *, listed: bool = False) -> bool:
 
 async def _loaded(plan: Plan, ask: Asker) -> bool:
     try:
-        return "loaded" in await _states(plan, ask)
+        state = await plan.target.adapter.look(ask, plan.target.name)
     except EngineError:
         # Some answer nothing while they load.
         return False
+    states = _of(plan, state)
+    if not {"loaded", "loading"} & states and (state.problem or "").startswith(COULD_NOT_LOAD):
+        raise EngineError(f"{plan.target.name} {state.problem}")
+    return "loaded" in states
 
 
 async def _states(plan: Plan, ask: Asker) -> set[str]:
-    state = await plan.target.adapter.look(ask, plan.target.name)
+    return _of(plan, await plan.target.adapter.look(ask, plan.target.name))
+
+
+def _of(plan: Plan, state: State) -> set[str]:
     return {model.state for model in state.models if model.name == plan.target.model}
 
 

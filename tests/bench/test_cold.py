@@ -7,6 +7,7 @@ import json
 import pytest
 
 from fakes import engine_kinds as kinds
+from fakes import engines as fakes
 from fakes.engines import FakeEngine, as_json, response
 from support.captures import shared_captures
 from tokwatt_bench import cold, load
@@ -126,6 +127,15 @@ def test_an_engine_without_a_way_is_refused_by_name():
 def test_a_model_that_does_not_go_is_not_measured_as_if_it_had():
     with ollama(obeys=False) as engine, pytest.raises(EngineError, match=r"e did not drop m within 0\.3 s"):
         cold.load(plan(engine.url, adapter("ollama"), timeout=0.3))
+
+
+def test_a_model_that_fails_to_load_is_not_waited_for():
+    router = fakes.llama_cpp_router(shared_captures() / "engines/llama.cpp")
+    failed = {"value": "unloaded", "failed": True, "exit_code": 1}
+    router.routes["/models"] = as_json({"data": [{"id": "big", "status": failed}]})
+    router.routes["/models/load"] = as_json({"success": True})
+    with router, pytest.raises(EngineError, match="e could not load big; its log says why"):
+        cold.load(plan(router.url, adapter("llama_cpp"), "big", timeout=60.0))
 
 
 def test_an_engine_that_refuses_to_unload_ends_it():

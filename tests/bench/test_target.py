@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import pytest
@@ -6,6 +7,7 @@ from fakes import engines as fakes
 from support.captures import shared_captures
 from tokwatt_bench import target
 from tokwatt_exporter.config import Config, EngineConfig, load
+from tokwatt_exporter.engine_config import KeyCommand
 from tokwatt_exporter.engines.base import Model
 from tokwatt_exporter.engines.discovery import Found
 from tokwatt_exporter.errors import EngineError, UsageError
@@ -97,6 +99,16 @@ def test_the_key_of_a_configured_engine_goes_to_it_alone(config, tmp_path):
         assert target.choose(mine, engine.url, None, None).key == "sesame"
         mine = config(("http://127.0.0.1:9", None, None, key))
         assert target.choose(mine, engine.url, None, None).key is None
+
+
+def test_a_key_may_come_from_the_environment_or_a_program(config, monkeypatch):
+    monkeypatch.setenv("MY_KEY", "sesame")
+    program = KeyCommand((sys.executable, "-c", "print('open sesame'.split()[1])"))
+    with fakes.llama_cpp(shared_captures() / "engines/llama.cpp") as engine:
+        for source in ({"api_key_env": "MY_KEY"}, {"api_key_command": program}):
+            mine = replace(config(), engines=(EngineConfig(engine.url, **source),))
+            assert target.choose(mine, engine.url, None, None).key == "sesame"
+        assert {request.headers["authorization"] for request in engine.requests} == {"Bearer sesame"}
 
 
 def test_an_engine_that_is_not_there_is_an_error_of_the_engine(config):

@@ -166,6 +166,15 @@ def test_another_server_on_the_port_is_an_error_and_not_a_state():
         look(FakeEngine({}))
 
 
+def test_a_model_that_a_router_could_not_load_is_told(folder: Path):
+    router = fake.llama_cpp_router(folder)
+    failed = {"value": "unloaded", "failed": True, "exit_code": 1}
+    router.routes["/models"] = as_json({"data": [{"id": "big", "status": failed}]})
+    state = look(router)
+    assert {model.name: model.state for model in state.models} == {"big": "available"}
+    assert state.problem == "could not load big; its log says why"
+
+
 def test_only_a_router_unloads(folder: Path):
     async def unload(engine: FakeEngine) -> bool:
         async with Client(engine.url) as ask:

@@ -65,6 +65,10 @@ class Model:
     expires: float | None = None
 
 
+#: How `State.problem` begins where the engine tried to load a model and failed.
+COULD_NOT_LOAD = "could not load"
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What one look at an engine found. `readings` are its own counters under our names, labels included."""

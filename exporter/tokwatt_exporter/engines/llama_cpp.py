@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.answers import clean, known, mapping, positive, rows
-from tokwatt_exporter.engines.base import Answer, Asker, Loading, Model, State
+from tokwatt_exporter.engines.base import COULD_NOT_LOAD, Answer, Asker, Loading, Model, State
 from tokwatt_exporter.engines.exposition import Row, Table, fetch
 from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible
 from tokwatt_exporter.errors import EngineError
@@ -102,8 +102,12 @@ async def _model(ask: Asker, facts: Mapping[str, Any]) -> Model | None:
 
 async def _router(ask: Asker, name: str, version: str | None) -> State:
     models: list[Model] = []
+    problems: list[str | None] = []
     for row in rows(mapping(_json(await ask.get("/models"))).get("data")):
-        model, state = clean(row.get("id")), STATES.get(str(mapping(row.get("status")).get("value")))
+        status = mapping(row.get("status"))
+        model, state = clean(row.get("id")), STATES.get(str(status.get("value")))
+        if model and status.get("failed") is True:
+            problems.append(f"{COULD_NOT_LOAD} {model}; its log says why")
         meta = mapping(row.get("meta"))
         if model and state:
             models.append(
@@ -116,7 +120,6 @@ async def _router(ask: Asker, name: str, version: str | None) -> State:
                 )
             )
     readings: list[Reading] = []
-    problems: list[str | None] = []
     loaded = [model.name for model in models if model.state == "loaded"][: c.MODELS_PER_ENGINE]
     for model in loaded:
         # Without autoload=false the question itself would load a model that was unloaded since.

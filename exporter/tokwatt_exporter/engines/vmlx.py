@@ -9,7 +9,7 @@ from typing import Any
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.answers import clean, known, mapping, number, positive
-from tokwatt_exporter.engines.base import Asker, Loading, Model, State
+from tokwatt_exporter.engines.base import COULD_NOT_LOAD, Asker, Loading, Model, State
 from tokwatt_exporter.engines.openai_compatible import SHARED_SECONDS, OpenAICompatible, owners
 from tokwatt_exporter.engines.replies import content, refused
 from tokwatt_exporter.errors import EngineError
@@ -89,7 +89,7 @@ def _model(name: str, health: Mapping[str, Any], loaded: bool) -> Model:
 
 
 def _failure(health: Mapping[str, Any]) -> str | None:
-    return "could not load its model" if health.get("error") else None
+    return f"{COULD_NOT_LOAD} its model" if health.get("error") else None
 
 
 async def _api(ask: Asker) -> Mapping[str, Any]:
