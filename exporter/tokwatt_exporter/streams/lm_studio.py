@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tokwatt_exporter.engines.answers import mapping
+from tokwatt_exporter.engines.answers import mapping, rows
 from tokwatt_exporter.streams.answer import Chunk, Reader, settle
 from tokwatt_exporter.streams.values import count, length, positive
 
@@ -33,8 +33,13 @@ class LMStudio(Reader):
         elif kind == "model_load.end":
             self.answer.load_seconds = positive(body.get("load_time_seconds"))
         elif kind == "chat.end":
-            self.answer.finish, self.answer.terminated = kind, True
-            self._stats = mapping(mapping(body.get("result")).get("stats"))
+            self._ended(mapping(body.get("result")))
+        elif "stats" in body:
+            # Without streaming there is only what `chat.end` has.
+            for part in rows(body.get("output")):
+                text = length(part.get("content")) + length(part.get("tool")) + length(part.get("arguments"))
+                self._generated(at_ns, part.get("type") != "reasoning", text)
+            self._ended(body)
 
     def close(self) -> None:
         """Take the counts of `chat.end`."""
@@ -43,6 +48,10 @@ class LMStudio(Reader):
         settle(answer, stats=count(stats.get("total_output_tokens")))
         answer.engine_ttft_seconds = positive(stats.get("time_to_first_token_seconds"))
         answer.load_seconds = positive(stats.get("model_load_time_seconds")) or answer.load_seconds
+
+    def _ended(self, result: Mapping[str, Any]) -> None:
+        self.answer.finish, self.answer.terminated = "chat.end", True
+        self._stats = mapping(result.get("stats"))
 
     def _generated(self, at_ns: int, answer: bool, characters: int) -> None:
         if characters:

@@ -86,6 +86,24 @@ class JsonLines:
         yield from (Event(self._at_ns, line) for line in self._lines.end() if line.strip())
 
 
+class WholeBody:
+    """An answer that was not streamed: one event, when it is all there."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._at_ns = 0
+
+    def feed(self, at_ns: int, piece: bytes) -> Iterator[Event]:
+        """Nothing yet."""
+        self._pieces.append(piece)
+        self._at_ns = at_ns
+        return iter(())
+
+    def end(self) -> Iterator[Event]:
+        """All of it."""
+        yield Event(self._at_ns, b"".join(self._pieces))
+
+
 class _Lines:
     """Lines without their ends."""
 

@@ -10,7 +10,7 @@ from tokwatt_exporter.streams.answer import Answer, Reader, error_in, excerpt
 from tokwatt_exporter.streams.lm_studio import LMStudio
 from tokwatt_exporter.streams.ollama import Ollama
 from tokwatt_exporter.streams.openai import OpenAI
-from tokwatt_exporter.streams.sse import Event, Events, JsonLines, ServerSentEvents
+from tokwatt_exporter.streams.sse import Event, Events, JsonLines, ServerSentEvents, WholeBody
 
 #: A piece of the body and when the read that brought it returned, in nanoseconds.
 Piece = tuple[int, bytes]
@@ -26,9 +26,10 @@ DIALECTS: Mapping[str, tuple[Callable[[], Events], Callable[[], Reader]]] = {
 class Stream:
     """Takes the body of an answer as it comes. Never raises: what is no stream has `garbage` or `error`."""
 
-    def __init__(self, dialect: str) -> None:
+    def __init__(self, dialect: str, *, whole: bool = False) -> None:
+        """`whole` is for an answer that was asked for without streaming; its only chunk is all of its text."""
         events, reader = DIALECTS[dialect]
-        self._events, self._reader = events(), reader()
+        self._events, self._reader = (WholeBody() if whole else events()), reader()
 
     @property
     def answer(self) -> Answer:
