@@ -112,6 +112,21 @@ def test_llama_cpps_and_ollamas_first_token_is_there_when_the_prompt_is_done():
     assert parse([(1, json.dumps(line).encode())], "ollama").engine_ttft_seconds is None
 
 
+# Ollama
+
+
+def test_ollamas_thinking_is_no_answer_yet():
+    lines = [{"message": {"content": "", "thinking": "Hm"}}, {"message": {"content": "Yes"}},
+             {"response": "", "thinking": "Hm"}, {"response": "Yes"}]  # fmt: skip
+    pieces = [(at, json.dumps(line).encode() + b"\n") for at, line in enumerate(lines)]
+    assert [(c.at_ns, c.answer) for c in parse(pieces, "ollama").chunks] == [
+        (0, False),
+        (1, True),
+        (2, False),
+        (3, True),
+    ]
+
+
 # llama-swap
 
 

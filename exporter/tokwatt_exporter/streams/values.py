@@ -49,13 +49,18 @@ def length(value: object) -> int:
 
 def reasoned(delta: Mapping[str, Any]) -> int:
     """Characters of reasoning; the same text under two names is one."""
-    texts = [delta.get(name) for name in REASONING]
-    return sum(length(text) for number, text in enumerate(texts) if text not in texts[:number])
+    texts: list[object] = []
+    for name in REASONING:
+        if (text := delta.get(name)) and text not in texts:
+            texts.append(text)
+    return sum(map(length, texts))
 
 
 def tools(delta: Mapping[str, Any]) -> int:
     """Characters of tool calls: name and arguments are generated too."""
-    calls = delta.get("tool_calls")
+    calls, function = delta.get("tool_calls"), delta.get("function_call")
+    if not calls and not function:
+        return 0
     functions = [mapping(mapping(call).get("function")) for call in calls] if isinstance(calls, list) else []
-    functions.append(mapping(delta.get("function_call")))
+    functions.append(mapping(function))
     return sum(length(function.get("name")) + length(function.get("arguments")) for function in functions)
