@@ -28,6 +28,9 @@ def on_a_small_disk(tmp_path, scenario):
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("scenario", ["journal_fills_up", "history_fills_up", "history_cannot_be_made"])
+SCENARIOS = ["journal_fills_up", "history_fills_up", "history_cannot_be_made", "upkeep_fills_up", "copies_fill_up"]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_a_full_disk_loses_nothing_and_doubles_nothing_once_there_is_room(tmp_path, scenario):
     on_a_small_disk(tmp_path, scenario)

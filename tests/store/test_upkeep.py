@@ -222,6 +222,15 @@ def test_roll_ups_of_a_day_whose_samples_are_gone_are_not_replaced_by_a_late_res
     assert hours == [("left", 60), ("left", 60), ("new", 1)]
 
 
+def test_what_is_younger_than_is_kept_stays_whatever_the_hour(data):
+    for day in range(3):
+        keep(data, a_day(day))
+        tend(data, day + 1, FOREVER)
+    # At two o'clock of day 3, 37 hours ago is in the afternoon of day 1.
+    tend(data, 3, Retention(raw=37 * 3600))
+    assert {row[0] // 1000 // DAY - MIDNIGHT // DAY for row in stored(data)} == {1, 2}
+
+
 def test_lists_that_were_deleted_leave_the_file(data):
     retention = Retention(raw=2 * DAY, minutes=2 * DAY, hours=None)
     for day in range(8):

@@ -220,8 +220,10 @@ class _Portion:
     def _oldest(self, kept: float | None) -> date:
         """The first day of what is kept. A clock that is far ahead for a while must not cost the past."""
         [(newest,)] = self._db.execute("SELECT max(day) FROM sample_day").fetchall()
-        today = min(self._moment.date(), (newest or self._moment.date()) + timedelta(days=2))
-        return date.min if kept is None or kept > 6e10 else today - timedelta(seconds=kept)
+        now = self._moment
+        if newest is not None:
+            now = min(now, datetime.combine(newest, datetime.min.time()) + timedelta(days=2))
+        return date.min if kept is None or kept > 6e10 else (now - timedelta(seconds=kept)).date()
 
 
 _AS_FLOAT = "coalesce(value = TRY_CAST(value AS FLOAT)::DOUBLE, false)"
