@@ -29,7 +29,7 @@ STANDARD = re.compile("process_(cpu_seconds_total|resident_memory_bytes|open_fds
 
 #: Labels a family may have. Bounded each: no process ids, URLs, run ids, paths, and nothing a scrape adds itself.
 MEASURED_BY = {"device", "cluster", "sensor", "fan", "kind", "scope", "state", "reason", "level", "collector",
-               "engine", "model", "scenario"}  # fmt: skip
+               "engine", "model", "scenario", "status"}  # fmt: skip
 IDENTITY = MEASURED_BY | {"version", "revision", "python_version", "os", "os_version", "arch", "chip", "machine_model",
                           "machine", "vendor", "driver_version", "cores", "quantization", "format",
                           "problem"}  # fmt: skip

@@ -163,6 +163,17 @@ ENGINE_PROCESS_NEURAL = _add(Gauge(PREFIX + "engine_process_neural_memory_bytes"
 ENGINE_PROCESS_ENERGY = _add(Counter(PREFIX + "engine_process_energy_joules_total", "J", "CPU energy of the engine's processes; that of GPU and Neural Engine is not in it.", ("engine",), None, ours=True))
 ENGINE_PROCESS_GPU_SECONDS = _add(Counter(PREFIX + "engine_process_gpu_seconds_total", "s", "GPU time of the engine's processes.", ("engine",), None, ours=True))
 
+# Requests seen by tokwatt proxy
+PROXY_CONNECTIONS = _add(Gauge(PREFIX + "proxy_connections", "{connection}", "Open connections of clients; absent where no proxy runs.", ("engine",), None))
+PROXY_REQUESTS = _add(Counter(PREFIX + "proxy_requests_total", "{request}", "Requests for text that passed the proxy, by how they ended.", ("engine", "model", "status"), None))
+PROXY_PROMPT_TOKENS = _add(Counter(PREFIX + "proxy_prompt_tokens_total", "{token}", "Prompt tokens as the engine counted them in its answers, cached ones included.", ("engine", "model"), None))
+PROXY_CACHED_PROMPT_TOKENS = _add(Counter(PREFIX + "proxy_cached_prompt_tokens_total", "{token}", "Prompt tokens that the engine found in its cache, where it says so.", ("engine", "model"), None))
+PROXY_GENERATION_TOKENS = _add(Counter(PREFIX + "proxy_generation_tokens_total", "{token}", "Generated tokens as the engine counted them in its answers.", ("engine", "model"), None))
+PROXY_TIME_TO_FIRST_TOKEN = _add(Histogram(PREFIX + "proxy_time_to_first_token_seconds", "s", "From the whole request to the first token of a streamed answer.", ("engine", "model"), "gen_ai.client.operation.time_to_first_chunk"))
+PROXY_INTER_TOKEN_LATENCY = _add(Histogram(PREFIX + "proxy_inter_token_latency_seconds", "s", "Time between two tokens of a streamed answer.", ("engine", "model"), "gen_ai.client.operation.time_per_output_chunk"))
+PROXY_REQUEST_DURATION = _add(Histogram(PREFIX + "proxy_request_duration_seconds", "s", "From the whole request to the last byte of the answer.", ("engine", "model", "status"), "gen_ai.client.operation.duration"))
+PROXY_UNOBSERVED = _add(Counter(PREFIX + "proxy_unobserved_total", "{request}", "Requests that passed and are not, or not wholly, in the figures, by reason.", ("engine", "reason"), None))
+
 # Benchmark results (latest per series; history is in DuckDB)
 BENCHMARK_RUNNING = _add(Gauge(PREFIX + "benchmark_running", "", "1 while a benchmark is running; load on the graphs is synthetic.", (), None ))
 BENCHMARK_LAST_RUN = _add(Gauge(PREFIX + "benchmark_last_run_timestamp_seconds", "s", "When the latest run finished, Unix time.", ("engine", "model", "scenario"), None))

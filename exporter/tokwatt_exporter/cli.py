@@ -11,6 +11,7 @@ from tokwatt_exporter import __version__, parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.history_cli import app as history
+from tokwatt_exporter.proxy_cli import proxy
 from tokwatt_exporter.service_cli import app as service
 from tokwatt_exporter.shell import print_json
 
@@ -22,6 +23,7 @@ settings = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 app.add_typer(history, name="history")
 app.add_typer(settings, name="config")
 app.add_typer(service, name="service")
+app.command()(proxy)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DATA_DIR = "data-dir"

@@ -118,6 +118,7 @@ def collectors(
         paths={"proc": config.path_procfs, "sys": config.path_sysfs},
         nvidia={"owner": owner},
         engines={"config": config, "metrics": metrics},
+        proxy={"data_dir": config.data_dir},
         benchmark={"latest": bench_latest, "data_dir": config.data_dir},
     )
     return built

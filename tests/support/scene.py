@@ -35,6 +35,7 @@ def workstation(t: float, started: float = 0) -> Iterator[Reading]:
     yield from _heat(t)
     yield from _memory(t, 64 * GIB)
     yield from _engines(t, started)
+    yield from _proxy(t)
     yield from _benchmarks(t, started)
 
 
@@ -216,6 +217,19 @@ def _engines(t: float, started: float) -> Iterator[Reading]:
     yield from c.TIME_TO_FIRST_TOKEN(_spread(_grown(t, 0, 0.4), 0.1, 0.25, 0.5, 1), **LLAMA)
     yield from c.INTER_TOKEN_LATENCY(_spread(_grown(t, 0, 85), 0.005, 0.01, 0.025, 0.05), **LLAMA)
     yield from c.REQUEST_DURATION(_spread(_grown(t, 0, 0.4), 0.5, 1, 5, 30), **LLAMA)
+
+
+def _proxy(t: float) -> Iterator[Reading]:
+    yield c.PROXY_CONNECTIONS(round(_wave(t, 0, 6)), engine="ollama")
+    yield c.PROXY_UNOBSERVED(0, engine="ollama", reason="no_count")
+    for status, high in (("2xx", 0.4), ("4xx", 0.002), ("cut", 0.001), ("disconnected", 0.01)):
+        yield c.PROXY_REQUESTS(int(_grown(t, 0, high)), status=status, **OLLAMA)
+    yield c.PROXY_PROMPT_TOKENS(_grown(t, 0, 400), **OLLAMA)
+    yield c.PROXY_CACHED_PROMPT_TOKENS(_grown(t, 0, 150), **OLLAMA)
+    yield c.PROXY_GENERATION_TOKENS(_grown(t, 0, 70), **OLLAMA)
+    yield from c.PROXY_TIME_TO_FIRST_TOKEN(_spread(_grown(t, 0, 0.4), 0.1, 0.25, 0.5, 1), **OLLAMA)
+    yield from c.PROXY_INTER_TOKEN_LATENCY(_spread(_grown(t, 0, 70), 0.005, 0.01, 0.025, 0.05), **OLLAMA)
+    yield from c.PROXY_REQUEST_DURATION(_spread(_grown(t, 0, 0.4), 0.5, 1, 5, 30), status="2xx", **OLLAMA)
 
 
 def _spread(count: float, *bounds: float) -> Distribution:

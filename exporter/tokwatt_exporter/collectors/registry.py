@@ -73,6 +73,7 @@ REGISTRY: tuple[Entry, ...] = (
     Entry("process", "the exporter process itself", _everywhere("collectors.process:Process")),
     Entry("engines", "LLM engines and their models",
           {"linux": "engines.monitor:EngineMonitor", "darwin": "collectors.apple_engines:AppleEngines"}),
+    Entry("proxy", "requests that pass `tokwatt proxy`", _everywhere("collectors.proxy:Proxy")),
     Entry("benchmark", "latest benchmark results", _everywhere("collectors.benchmark:Benchmark")),
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ from tokwatt_exporter.engines.openai_compatible import SHARED_SECONDS
 from tokwatt_exporter.engines.registry import ADAPTERS, load
 from tokwatt_exporter.engines.sockets import Listener, Sockets
 from tokwatt_exporter.errors import EngineError
+from tokwatt_exporter.proxy.state import ports
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class Scan:
         self._anywhere = not config.discovery_port
         self._skip = {address.port for address in config.web_listen_address}
         self._skip |= {port(engine.url) for engine in config.engines if is_loopback(engine.url)}
+        self._data_dir = config.data_dir
         self._retry: dict[Listener, tuple[float, float]] = {}
 
     async def round(self, known: Collection[Listener], within: float = WITHIN_SECONDS) -> Round:
@@ -101,7 +103,9 @@ class Scan:
         for one, answer in zip(asked, answers, strict=True):
             if answer is None:
                 self._later(one)
-        seen = [answer for answer in answers if isinstance(answer, Sighting)]
+        # Asked for only now: a proxy that has just started was not there when the listeners were.
+        own = ports(self._data_dir)
+        seen = [answer for answer in answers if isinstance(answer, Sighting) and answer.listener.port not in own]
         parents |= {sighting.listener.pid for sighting in seen if sighting.listener.pid}
         for sighting in seen:
             if descends(sighting.listener.pid, parents):
@@ -123,10 +127,13 @@ class Scan:
         # Whoever closed its port may be another process when it is open again.
         present = set(listeners) | {one for one, is_open in zip(unseen, opened, strict=True) if is_open}
         self._retry = {one: retry for one, retry in self._retry.items() if one in present}
+        # A proxy answers like the engine behind it, and is none.
+        own = ports(self._data_dir)
         wanted = [
             one
             for one in present
             if one.port not in self._skip
+            and one.port not in own
             and (one.port in self._hints or (self._anywhere and one.pid and one.port >= LOWEST_PORT))
         ]
         return sorted(wanted, key=lambda one: (one.port not in self._hints, one.port, one.host))

@@ -1,0 +1,1 @@
+"""`tokwatt proxy`: passes bytes between clients and an engine untouched, and counts what it sees pass."""

@@ -1,0 +1,165 @@
+"""What passed, read when there is time: a fraction of a millisecond at a time, so that no stream waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+
+from tokwatt_exporter.proxy.counts import Counts
+from tokwatt_exporter.proxy.exchange import Exchange
+from tokwatt_exporter.proxy.framing import Part, Requests, Responses, Unreadable
+
+#: How long what passed may wait, and how long it is read at a time while streams run.
+WAIT_SECONDS, SLICE_SECONDS = 0.02, 0.0002
+#: All that has passed and is not read yet, over all connections; what comes then is not observed.
+MAX_HELD_BYTES = 64 * 2**20
+_SENT, _ANSWERED, _ENDED = range(3)
+
+
+class Desk:
+    """Where the watches have their turn."""
+
+    def __init__(self, counts: Counts) -> None:
+        self.counts = counts
+        self.held = 0
+        self._loop = asyncio.get_running_loop()
+        self._due: deque[Watch] = deque()
+        self._scheduled = False
+
+    def due(self, watch: Watch) -> None:
+        """Something passed on this connection."""
+        self._due.append(watch)
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_later(WAIT_SECONDS, self._read)
+
+    def finish(self) -> None:
+        """Read all there is."""
+        while self._due:
+            self._turn()
+
+    def _read(self) -> None:
+        end = time.perf_counter() + SLICE_SECONDS
+        while self._due:
+            self._turn()
+            if time.perf_counter() > end:
+                # What came meanwhile goes first.
+                self._loop.call_soon(self._read)
+                return
+        self._scheduled = False
+
+    def _turn(self) -> None:
+        watch = self._due[0]
+        if not watch.step():
+            self._due.popleft()
+
+
+class Watch:
+    """Keeps what passes on one connection until it is read; nothing of it after that."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._log: deque[tuple[int, int, bytes]] = deque()
+        self._how = ""
+        self._blind = False
+        self._kept = 0
+        self._requests = Requests()
+        self._responses = Responses()
+        self._open: deque[Exchange] = deque()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way, as far as is known."""
+        return bool(self._open or self._log) or self._blind
+
+    def sent(self, at_ns: int, data: bytes) -> None:
+        """The client sent this."""
+        self._keep(at_ns, _SENT, data)
+
+    def answered(self, at_ns: int, data: bytes) -> None:
+        """The engine sent this."""
+        self._keep(at_ns, _ANSWERED, data)
+
+    def ended(self, at_ns: int, how: str) -> None:
+        """Nothing more comes."""
+        self._how = how
+        self._keep(at_ns, _ENDED, b"")
+
+    def step(self) -> bool:
+        """Read one piece; False where there is none left."""
+        if not self._log:
+            return False
+        at_ns, kind, data = self._log.popleft()
+        self._desk.held -= len(data)
+        try:
+            if kind == _SENT:
+                for part in self._requests.feed(data):
+                    self._request(at_ns, part)
+            elif kind == _ANSWERED:
+                self._answer(at_ns, data)
+            else:
+                self._end(self._how)
+        except Unreadable as why:
+            self._look_away("upgrade" if str(why) == "another protocol" else "not_http")
+        self._weigh()
+        return bool(self._log)
+
+    def _keep(self, at_ns: int, kind: int, data: bytes) -> None:
+        if self._blind:
+            return
+        self._desk.held += len(data)
+        if not self._log:
+            self._desk.due(self)
+        self._log.append((at_ns, kind, data))
+        if self._desk.held > MAX_HELD_BYTES:
+            self._look_away("backlog")
+
+    def _look_away(self, reason: str) -> None:
+        """What passes from now on is not known: where a message begins cannot be found again."""
+        self._desk.counts.miss(reason)
+        self._blind = True
+        self._desk.held -= sum(len(data) for _, _, data in self._log)
+        self._log.clear()
+        self._open.clear()
+        self._weigh()
+
+    def _weigh(self) -> None:
+        kept = sum(one.kept for one in self._open)
+        self._desk.held += kept - self._kept
+        self._kept = kept
+
+    def _request(self, at_ns: int, part: Part) -> None:
+        if part.head:
+            one = Exchange(part.head)
+            self._open.append(one)
+            if one.dialect is None and one.method == "POST":
+                self._desk.counts.miss("path")
+        elif part.end:
+            if self._open:
+                self._open[-1].asked(at_ns)
+        elif self._open:
+            self._open[-1].sent(part.body)
+
+    def _answer(self, at_ns: int, data: bytes) -> None:
+        while data:
+            parts, data = self._responses.feed(data, self._open[0].method if self._open else None)
+            for part in parts:
+                if part.head:
+                    self._open[0].begins(at_ns, part.head)
+                elif part.end:
+                    self._over(self._open.popleft(), "end")
+                else:
+                    self._open[0].answered(at_ns, part.body)
+
+    def _end(self, how: str) -> None:
+        if self._open and how == "eof" and self._responses.eof():
+            self._over(self._open.popleft(), "end")
+        while self._open:
+            self._over(self._open.popleft(), how)
+
+    def _over(self, one: Exchange, how: str) -> None:
+        if seen := one.over(how):
+            self._desk.counts.add(seen)
+            if one.missed:
+                self._desk.counts.miss(one.missed)
