@@ -147,7 +147,7 @@ def test_an_engine_that_refuses_to_unload_ends_it():
 
 def test_a_model_that_is_not_listed_may_be_in_memory_under_another_name():
     with ollama() as engine, pytest.raises(EngineError, match="e does not list other: whether it is in memory"):
-        cold.load(plan(engine.url, adapter("ollama"), "other"))
+        cold.load(plan(engine.url, adapter("ollama"), "other", timeout=1.0))
     assert posted(engine) == []
 
 
