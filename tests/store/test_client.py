@@ -154,3 +154,47 @@ def test_duckdb_is_never_loaded_into_the_daemon(data):
     result = subprocess.run([sys.executable, "-c", code, str(data)], capture_output=True, text=True, timeout=60,
                             check=True)  # fmt: skip
     assert result.stdout == "[]\n"
+
+
+@pytest.fixture
+def children():
+    """The children that this process has got since the test began."""
+    before = psutil.Process().children()
+    return lambda: [child for child in psutil.Process().children() if child not in before]
+
+
+def test_a_child_that_answered_is_asked_again_and_has_no_file_open_meanwhile(data, children):
+    ingest(data)
+    store = Store(data)
+    for _ in range(3):
+        store.query("series")
+        [child] = children()
+        ingest(data, wait=0.1)
+        assert not any(file.path.endswith("duckdb") for file in child.open_files())
+    with pytest.raises(UsageError, match="more than 2 rows"):
+        store.query("samples", {"metric": FAN_SPEED.name, "since": str(NOON), "limit": "2"})
+    assert children() == [child]
+    child.kill()
+    assert len(store.query("series")) == 6
+    del store
+    wait_for(lambda: not children(), 5, "the child to end with its store")
+
+
+def test_a_child_that_nobody_asks_any_more_ends(data, children):
+    ingest(data)
+    code = (
+        "import sys; from tokwatt_exporter.store import worker; worker.IDLE_SECONDS = 0.05;"
+        "sys.exit(worker.main(sys.argv[1:]))"
+    )
+    store = Store(data, worker=(sys.executable, "-c", code))
+    store.query("series")
+    [child] = children()
+    wait_for(lambda: child.status() == psutil.STATUS_ZOMBIE, 10, "the child to end")
+    assert len(store.query("series")) == 6
+
+
+def test_a_query_that_hangs_ends_its_child(data, children):
+    store = Store(data, worker=(sys.executable, "-c", "import time; time.sleep(60)"))
+    with pytest.raises(StoreError, match=r"did not answer within 0\.5 s"):
+        store.query("series", timeout=0.5)
+    assert children() == []

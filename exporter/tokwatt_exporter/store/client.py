@@ -1,4 +1,4 @@
-"""The history as the daemon uses it: each call is a short-lived child, so DuckDB's memory is never the daemon's."""
+"""The history as the daemon uses it: by children that soon end, so that DuckDB's memory is never the daemon's."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from tokwatt_exporter import errors
 from tokwatt_exporter.store.queries import prepare
+from tokwatt_exporter.store.warm import Warm
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Store:
         self._interrupted = False
         self._worker = tuple(worker)
         self._queries = threading.BoundedSemaphore(CONCURRENT_QUERIES)
+        asks = (*self._worker, "query", "--data-dir", str(data_dir))
+        self._warm = Warm(lambda: _start(asks), _end)
 
     def flush(self, timeout: float = 30.0) -> dict[str, Any]:
         """Take the journal into the history.
@@ -78,7 +81,8 @@ class Store:
             raise errors.StoreError("too many queries at once; try again")
         try:
             order = {"name": name, "params": dict(params or {}), "wait": min(3.0, timeout / 4), "timeout": timeout / 2}
-            rows: list[dict[str, Any]] = self._run("query", order, timeout)
+            answer, code = self._warm.ask(order, timeout)
+            rows: list[dict[str, Any]] = _answer("query", code, answer)
             return rows
         finally:
             self._queries.release()
@@ -87,12 +91,7 @@ class Store:
         self, command: str, order: Mapping[str, Any], timeout: float,
         started: Callable[[subprocess.Popen[bytes] | None], None] = lambda child: None,
     ) -> Any:  # fmt: skip
-        child = subprocess.Popen(
-            [*self._worker, command, "--data-dir", str(self._data_dir)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            # Ctrl-C in the terminal is for the daemon, whose last flush this may be.
-            start_new_session=True,
-        )  # fmt: skip
+        child = self._start(command)
         started(child)
         try:
             out, err = child.communicate(json.dumps(order).encode(), timeout)
@@ -104,6 +103,17 @@ class Store:
         for line in err.decode(errors="replace").splitlines():
             log.warning("%s", line)
         return _answer(command, child.returncode, out)
+
+    def _start(self, command: str) -> subprocess.Popen[bytes]:
+        return _start((*self._worker, command, "--data-dir", str(self._data_dir)))
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        # Ctrl-C in the terminal is for the daemon, whose last flush this may be.
+        start_new_session=True,
+    )  # fmt: skip
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
@@ -121,7 +131,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def _answer(command: str, code: int, out: bytes) -> Any:
+def _answer(command: str, code: int | None, out: bytes) -> Any:
     try:
         answer = json.loads(out)
         if "error" not in answer:

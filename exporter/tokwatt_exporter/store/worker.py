@@ -1,5 +1,7 @@
 """The short-lived child that opens DuckDB for the daemon: JSON on stdin, JSON on stdout, then it is gone.
 
+One that was asked a query stays a minute for the next one, a line each. Between two it has no file open.
+
 python -m tokwatt_exporter.store.worker flush|upkeep|query --data-dir DIR
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import select
 import sys
 import time
 from collections.abc import Mapping
@@ -20,17 +23,31 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
+IDLE_SECONDS = 60.0
+
+
 def main(argv: list[str]) -> int:
     """Do one thing and answer it, or the error it ended with."""
     command, _, data_dir = argv
-    order = json.loads(sys.stdin.read() or "{}")
+    if command != "query":
+        _answer(command, Path(data_dir), sys.stdin.read())
+        return 0
+    while line := sys.stdin.readline():
+        _answer(command, Path(data_dir), line)
+        # A line is all that is ever on its way, so nothing of the next one is in a buffer here.
+        if not select.select([sys.stdin], [], [], IDLE_SECONDS)[0]:
+            break
+    return 0
+
+
+def _answer(command: str, data_dir: Path, order: str) -> None:
     answer: dict[str, Any]
     try:
-        answer = {"result": _COMMANDS[command](Path(data_dir), order)}
+        answer = {"result": _COMMANDS[command](data_dir, json.loads(order or "{}"))}
     except TokwattError as error:
         answer = {"error": type(error).__name__, "message": str(error)}
-    json.dump(answer, sys.stdout)
-    return 0
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
 
 
 def flush(data_dir: Path, order: Mapping[str, Any]) -> dict[str, Any]:
