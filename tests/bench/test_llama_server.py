@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from support.engine import llama_server
-from support.net import get
+from support.components import component
+from support.engine import llama_server, tiny_model
+from support.net import free_port, get, wait_for
 from tokwatt_bench import load
 from tokwatt_bench.plan import Plan
 from tokwatt_bench.result import result
@@ -93,3 +94,20 @@ def test_an_engine_that_dies_in_the_middle_is_a_failure(tmp_path):
 def test_completions_are_counted_by_the_engine_too(engine):
     found = result(measure(engine, runs=1, warmup=0, max_tokens=8, api="completions"))
     assert (found["failures"], found["tokens"]["generated"], found["tokens"]["source"]) == ([], 8, "usage")
+
+
+def test_a_router_loads_its_model_anew_for_each_request(tmp_path):
+    models, port = tmp_path / "models", free_port()
+    models.mkdir()
+    (models / "one.gguf").symlink_to(tiny_model())
+    url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
+    command = [str(component("llama-server")), "--models-dir", str(models), "--port", str(port)]
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as router:
+        try:
+            wait_for(lambda: "ok" in get(f"{url}/health").text, 30, "the router to be ready")
+            target = choose(load_config({}, {}), url, None, "one")
+            found = result(load.run(Plan(target=target, idle_seconds=0, cold=True, warmup=0, runs=2, max_tokens=4)))
+        finally:
+            router.terminate()
+    assert (found["failures"], found["load_seconds"]["count"], found["load_seconds"]["source"]) == ([], 2, "load")
+    assert log.read_text().count("spawning server instance with name=one") == 2
