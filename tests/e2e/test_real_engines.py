@@ -26,7 +26,7 @@ from tokwatt_exporter.engines.scan import adapter
 from tokwatt_exporter.selfmetrics import SelfMetrics
 from tokwatt_exporter.snapshot import Reading
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 #: One is quick enough for every run; the others are for `make test-engines`.
 KINDS = [kind if kind == "mlx_lm" else pytest.param(kind, marks=pytest.mark.engines) for kind in STARTS]
@@ -119,6 +119,10 @@ def discovered(monkeypatch: pytest.MonkeyPatch, port: int) -> dict[str, Any]:
     return one
 
 
+def in_time(found: dict[str, Any]) -> dict[str, Any] | None:
+    return None if "did not answer in time" in found["evidence"] else found
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_engine_is_found_read_and_measured_and_stays_as_it_was(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -127,7 +131,9 @@ def test_an_engine_is_found_read_and_measured_and_stays_as_it_was(
         # The first answer compiles what the later ones use.
         plain = chat(engine)
         held = HOLDS[kind](engine)
-        check_found(engine, wait_for(lambda: discovered(monkeypatch, engine.port), 30, "the engine to be discovered"))
+        # There is a limit to how long it is asked, which other work on this machine can use up.
+        found = wait_for(lambda: in_time(discovered(monkeypatch, engine.port)), 60, "the engine to be looked at")
+        check_found(engine, found)
         check_readings(engine)
         check_measured(engine, plain, tmp_path)
         check_readings(engine)
@@ -137,9 +143,7 @@ def test_an_engine_is_found_read_and_measured_and_stays_as_it_was(
 
 def check_found(engine: RealEngine, found: dict[str, Any]) -> None:
     assert (found["kind"], found["url"]) == (engine.kind, engine.url)
-    assert found["evidence"][-1] == f"process {engine.process.pid} listens on port {engine.port}" or (
-        engine.kind == "mlx_lm" and "Hugging Face cache" in found["evidence"][-1]
-    )
+    assert f"process {engine.process.pid} listens on port {engine.port}" in found["evidence"]
     assert len(found["evidence"]) >= 2
     package = PACKAGE.get(engine.kind)
     installed = dict(one.split("==") for asked in ENGINES.values() for one in asked.packages if "==" in one)
@@ -210,7 +214,7 @@ def test_mlx_lm_without_a_cache_of_models_answers_with_no_byte_and_with_one_list
 ):
     empty = get(f"{mlx_lm.url}/v1/models")
     assert (empty.status_code, empty.content) == (200, b"")
-    found = discovered(monkeypatch, mlx_lm.port)
+    found = wait_for(lambda: discovered(monkeypatch, mlx_lm.port), 60, "the engine to be discovered")
     assert (found["kind"], found["models"]) == ("mlx_lm", [])
     assert any("cache folder does not exist" in reason for reason in found["evidence"])
     (mlx_lm.log.parent / "huggingface/hub").mkdir(parents=True)

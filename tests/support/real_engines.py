@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from .components import component
 from .model_folder import tiny_folder
@@ -45,7 +47,7 @@ STARTS = {
          "--enforce-eager"),
         {"VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_HOST_IP": "127.0.0.1",
          "GLOO_SOCKET_IFNAME": "lo"},
-        within=400,
+        within=800,
     ),
 }  # fmt: skip
 
@@ -87,13 +89,16 @@ def real_engine(kind: str, tmp_path: Path, port: int | None = None) -> Iterator[
             wait_for(lambda: _ready(engine), start.within, f"{kind} on port {port} to be ready", every=0.2)
             yield engine
         finally:
-            # Some have children, which they end themselves.
+            # Some have children, which end with them where there is time for it.
+            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
             process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
+            for child in children:
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
 
 
 def _ready(engine: RealEngine) -> bool:
