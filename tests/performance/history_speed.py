@@ -39,8 +39,7 @@ from .servers import readings
 MILLIONS = float(os.environ.get("BENCH_HISTORY_SAMPLES") or 100)
 DAYS = int(os.environ.get("BENCH_HISTORY_DAYS") or 4)
 MODELS, YEAR = ("qwen3:8b", "llama-3.1-8b", "gemma3:27b"), 365
-TIMES = 30
-#: What is asked, in words: the history's query and its parameters, Prometheus' expression, seconds and step.
+TIMES, DAYS_AT_ONCE = 30, 10
 END = MIDNIGHT + DAY
 
 
@@ -54,23 +53,28 @@ def rows() -> Iterator[Row]:
         while upkeep(folder, Retention(None, None, None), now=END + DAY).more:
             pass
         days = 1
-        for millions in sorted({1.0, 100.0, MILLIONS}):
-            if millions <= MILLIONS:
-                wanted = max(round(millions * 1e6 / of_a_day), 1)
-                grow(folder, days, wanted)
-                days = max(days, wanted)
-                yield from flush_row(folder, days * of_a_day)
+        for millions in (1.0, min(100.0, MILLIONS)):
+            days = grow(folder, days, round(millions * 1e6 / of_a_day))
+            yield from flush_row(folder, days * of_a_day)
         a_year(folder)
-        url = prometheus(folder, stack)
-        yield from questions(folder, url)
+        yield from questions(folder, prometheus(folder, stack))
+        if MILLIONS > 100:
+            days = grow(folder, days, round(MILLIONS * 1e6 / of_a_day))
+            yield from flush_row(folder, days * of_a_day)
 
 
-def grow(folder: Path, days: int, wanted: int) -> None:
-    """Make `wanted` days of the first `days`, which end with the recorded one."""
-    if wanted <= days:
-        return
+def grow(folder: Path, days: int, wanted: int) -> int:
+    """Make at least `wanted` days of the first `days`, which end with the recorded one; gives how many there are."""
+    for first in range(days, wanted, DAYS_AT_ONCE):
+        _grow(folder, first, min(first + DAYS_AT_ONCE, wanted))
+    return max(days, wanted)
+
+
+def _grow(folder: Path, days: int, wanted: int) -> None:
     with file.connection(file.path_of(folder), 5) as db:
-        [(tick_id,)] = db.execute("SELECT max(tick_id) FROM sample_tick").fetchall()
+        [(tick_id,)] = db.execute(
+            "SELECT max(tick_id) FROM sample_day WHERE day = (SELECT max(day) FROM sample_day)"
+        ).fetchall()
         earlier = f"range({days}, {wanted}) AS earlier(n)"
         db.execute(f"INSERT INTO sample_tick SELECT tick_id + n * {tick_id}, list_transform(times, lambda t:"
                    f" (t - to_days(n::INTEGER))::TIMESTAMP_MS) FROM sample_tick, {earlier}"

@@ -5,6 +5,8 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from store.helpers import NOON, rows_of, sql, stored
 from support.warm import warm
@@ -128,6 +130,30 @@ def test_of_two_values_at_one_time_the_newer_one_stays(data):
     keep(data, [moment(5, FAN_SPEED(2, fan="left"))])
     tend(data, 1)
     assert [row[3] for row in stored(data)] == [2.0]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2 * DAY - 1),
+            st.integers(0, 3),
+            st.floats(allow_nan=False, allow_infinity=False)
+            | st.floats(width=32, allow_nan=False, allow_infinity=False)
+            | st.integers(-3, 3).map(float),
+        ),
+        max_size=40, unique_by=lambda row: row[:2],
+    )
+)  # fmt: skip
+@settings(max_examples=10, deadline=None, derandomize=True)
+def test_whatever_the_samples_are_packing_gives_them_back(tmp_path_factory, rows):
+    data = tmp_path_factory.mktemp("any") / "data"
+    snapshots = [moment(at, FAN_SPEED(value, fan=f"fan {number}")) for at, number, value in rows]
+    keep(data, snapshots[::2])
+    tend(data, 1)
+    keep(data, snapshots[1::2])
+    tend(data, 2)
+    assert sql(data, "SELECT count(*) FROM sample_row") == [(0,)]
+    assert stored(data) == rows_of(snapshots)
 
 
 def expected_roll_ups(days, seconds):

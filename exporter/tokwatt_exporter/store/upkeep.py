@@ -29,6 +29,7 @@ GAP_DAYS = 2
 #: Of what is in the file, the share that may be of no use any more before it is written anew.
 WASTE = 0.2
 _WASTE_BYTES = 64 * 2**20
+_MEMORY = "768MB"
 
 Step = Callable[[str], None]
 
@@ -73,6 +74,8 @@ def upkeep(
             with file.connection(path, wait) as db:
                 if schema.check(db, path) < len(schema.MIGRATIONS):
                     raise StoreError(f"{path} is of an older tokwatt; the next flush brings it up to date")
+                # A checkpoint writes the lists of all days anew that are in one group of rows.
+                db.execute(f"SET memory_limit = '{_MEMORY}'")
                 portion = _Portion(db, retention, moment, step)
                 done.packed, done.more = portion.pack(rows)
                 if not done.more:
