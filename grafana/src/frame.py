@@ -11,14 +11,13 @@ from grafana_foundation_sdk.models import dashboard
 from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueTextMode
 
 from panels import NO_DATA, SOURCE, Q, number
-from promql import BOARD, by
+from promql import BOARD, HOT, by
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.catalogue import Family
 
 TAG = "tokwatt"
 #: The colour of what nobody may take for real.
 RED = dashboard.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "red"})
-HOT = 'state=~"serious|critical"'
 
 
 def board(uid: str, title: str, description: str, span: str) -> builders.Dashboard:

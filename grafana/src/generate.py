@@ -16,7 +16,7 @@ from benchmarks import benchmarks
 from engines import engines
 from fleet import fleet
 from host import host
-from rule_tests import rule_tests
+from rule_tests import laptop_tests, rule_tests
 from rules import FILE, rules
 
 HERE = Path(__file__).parents[1]
@@ -46,6 +46,7 @@ def files() -> Iterator[tuple[str, str]]:
         yield f"dashboards/tokwatt-{build.__name__}.json", board(build)
     yield f"rules/{FILE}", rule_file(rules)
     yield f"rules/{FILE.replace('.yml', '.test.yml')}", rule_file(rule_tests)
+    yield f"rules/{FILE.replace('rules.yml', 'laptops.test.yml')}", rule_file(laptop_tests)
 
 
 def main(arguments: list[str], folder: Path = HERE) -> int:

@@ -10,6 +10,8 @@ from tokwatt_exporter.catalogue import Counter, Family, States
 #: What tells machines apart; everything else is a label of the family.
 TARGET = ("job", "instance")
 ON_TARGET = f"on ({', '.join(TARGET)})"
+#: The states of thermal pressure in which a machine slows itself down.
+HOT = 'state=~"serious|critical"'
 
 
 class Queries:
