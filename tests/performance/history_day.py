@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import struct
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,21 +24,22 @@ MIDNIGHT = 1_789_948_800.0
 INTERVAL = 5.0
 _SEGMENT_TICKS = 500
 #: They ask other programs, or tell of a daemon that is not here.
-_LEFT_OUT = ("engines", "benchmark", "powermetrics", "clpc")
+_LEFT_OUT = ("engines", "benchmark", "proxy", "powermetrics", "clpc")
 
 
 class Timetable:
-    """When the sampler wakes: on the interval, late by a few milliseconds, and never early again."""
+    """When the sampler wakes: on the interval, and late by less than a millisecond, mostly."""
 
     def __init__(self, seed: str) -> None:
         self._chance = random.Random(seed)
-        self.now = MIDNIGHT
+        self._due = MIDNIGHT - INTERVAL
+        self.now = self._due
 
     def tick(self) -> float:
         """Go to the next time; gives the seconds since the last one."""
         before = self.now
-        late = self._chance.expovariate(1 / 0.0004)
-        self.now = round(before + INTERVAL + min(late, 0.05), 3)
+        self._due += INTERVAL
+        self.now = round(self._due + min(self._chance.expovariate(1 / 0.0004), 0.05), 3)
         return self.now - before
 
     def wall(self) -> float:
@@ -184,7 +184,6 @@ def samples(folder: Path) -> Iterator[tuple[int, str, list[tuple[tuple[str, tupl
 
 
 if __name__ == "__main__":
-    _began = time.monotonic()
     if sys.argv[1] == "here":
         here(Path(sys.argv[2]), int(sys.argv[3]))
     else:

@@ -72,19 +72,17 @@ def grow(folder: Path, days: int, wanted: int) -> int:
 
 def _grow(folder: Path, days: int, wanted: int) -> None:
     with file.connection(file.path_of(folder), 5) as db:
-        [(tick_id,)] = db.execute(
-            "SELECT max(tick_id) FROM sample_day WHERE day = (SELECT max(day) FROM sample_day)"
-        ).fetchall()
+        recorded = f"day = make_timestamp_ms({int(MIDNIGHT) * 1000})::DATE"
+        [(tick_id,)] = db.execute(f"SELECT max(tick_id) FROM sample_day WHERE {recorded}").fetchall()
         earlier = f"range({days}, {wanted}) AS earlier(n)"
-        db.execute(f"INSERT INTO sample_tick SELECT tick_id + n * {tick_id}, list_transform(times, lambda t:"
+        db.execute(f"INSERT INTO sample_tick SELECT tick_id + 1000 * n, list_transform(times, lambda t:"
                    f" (t - to_days(n::INTEGER))::TIMESTAMP_MS) FROM sample_tick, {earlier}"
                    f" WHERE tick_id <= {tick_id}")  # fmt: skip
-        newest = "WHERE day = (SELECT max(day) FROM sample_day)"
         db.execute(
-            f"INSERT INTO sample_day SELECT series_id, (day - to_days(n::INTEGER))::DATE, tick_id + n * {tick_id},"
-            f' first_tick, ticks, "values", floats FROM (SELECT * FROM sample_day {newest}), {earlier}'
+            f"INSERT INTO sample_day SELECT series_id, (day - to_days(n::INTEGER))::DATE, tick_id + 1000 * n,"
+            f' first_tick, ticks, "values", floats FROM (SELECT * FROM sample_day WHERE {recorded}), {earlier}'
         )
-        of_the_day = "time >= (SELECT max(day) FROM sample_day)"
+        of_the_day = f"time::{recorded.replace('day =', 'DATE =')}"
         for table, limit in (("rollup_1m", 90), ("rollup_1h", 365)):
             db.execute(
                 f"INSERT INTO {table} SELECT series_id, time - to_days(n::INTEGER), min, max, mean, last, count,"
@@ -150,7 +148,11 @@ def write_text(folder: Path, days: int) -> None:
     """OpenMetrics of what is asked: a metric and all rails, that many days, and the year by the minute."""
     wanted = {TEMPERATURE.name, POWER.name}
     with (folder / "samples.om").open("w") as out:
-        day = [(at, host, [row for row in values if row[0][0] in wanted]) for at, host, values in samples(folder)]
+        day = [
+            (at, host, [row for row in values if row[0][0] in wanted])
+            for at, host, values in samples(folder)
+            if at < END * 1000
+        ]
         for earlier in reversed(range(days)):
             for at, host, values in day:
                 for (metric, pairs), value in values:

@@ -155,23 +155,38 @@ def opened(data_dir: Path, wait: float, timeout: float) -> Iterator[DuckDBPyConn
 
 def rows_of(db: DuckDBPyConnection, prepared: Prepared) -> list[dict[str, Any]]:
     """Run a query on an open history; a row is a dict of what JSON can say."""
-    sql = prepared.sql
     if prepared.series:
-        # Numbers in the text and not in a subquery: only then does DuckDB use its index.
-        ids = [str(int(series_id)) for (series_id,) in db.execute(*prepared.series).fetchall()]
-        sql = sql.replace(":ids", ", ".join(ids) or "NULL")
-    found = db.execute(sql, dict(prepared.values))
+        return _samples(db, prepared, *prepared.series)
+    found = db.execute(prepared.sql, dict(prepared.values))
     columns = [(name, str(kind)) for name, kind, *_ in found.description or ()]
     rows = found.fetchall()
-    if prepared.limit is not None and len(rows) > prepared.limit:
-        raise UsageError(
-            f"{prepared.name}: more than {prepared.limit} rows; ask for a shorter time, fewer series or a longer step"
-        )
+    _check(prepared, len(rows))
     return [
         {name: json.loads(cell) if kind == "JSON" and cell else plain(cell)
          for (name, kind), cell in zip(columns, row, strict=True)}
         for row in rows
     ]  # fmt: skip
+
+
+def _samples(
+    db: DuckDBPyConnection, prepared: Prepared, sql: str, values: Mapping[str, Any]
+) -> list[dict[str, Any]]:  # fmt: skip
+    series = {series_id: (labels, host) for series_id, labels, host in db.execute(sql, dict(values)).fetchall()}
+    # Numbers in the text and not in a subquery: only then does DuckDB use its index.
+    ids = ", ".join(str(int(series_id)) for series_id in series) or "NULL"
+    rows = db.execute(prepared.sql.replace(":ids", ids), dict(prepared.values)).fetchall()
+    _check(prepared, len(rows))
+    return [
+        {"time": time, "labels": series[number][0], "value": value, "host": series[number][1]}
+        for time, number, value in rows
+    ]
+
+
+def _check(prepared: Prepared, rows: int) -> None:
+    if prepared.limit is not None and rows > prepared.limit:
+        raise UsageError(
+            f"{prepared.name}: more than {prepared.limit} rows; ask for a shorter time, fewer series or a longer step"
+        )
 
 
 def plain(value: Any) -> Any:

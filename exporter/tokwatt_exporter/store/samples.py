@@ -6,10 +6,12 @@ from tokwatt_exporter.store.views import UNPACKED
 
 #: The series that have a metric, where it is given, and these labels.
 MATCHING = """
-SELECT series_id FROM series
+SELECT series_id, labels, host FROM series
 WHERE ($metric::VARCHAR IS NULL OR metric = $metric)
   AND list_has_all(map_entries(labels), map_entries(map($names::VARCHAR[], $wanted::VARCHAR[])))
 """
+#: Made by DuckDB: Python needs ten times as long for each row.
+_TEXT = "strftime(found.time, '%Y-%m-%dT%H:%M:%S.%gZ')"
 _TIME = "time >= make_timestamp_ms($since) AND ($until::BIGINT IS NULL OR time <= make_timestamp_ms($until))"
 #: The samples of some series: rows that are not packed yet, and those of the days that may hold some. An expression
 #: around `day` keeps DuckDB on the index of series, which is better than any other way.
@@ -23,7 +25,7 @@ _RAW = f"""
 """
 #: Every sample of some series, which `:ids` stands for.
 SAMPLES = f"""
-SELECT time, labels, value, host FROM ({_RAW}) JOIN series USING (series_id) ORDER BY time, series_id LIMIT $limit
+SELECT {_TEXT} AS time, series_id, value FROM ({_RAW}) AS found ORDER BY found.time, series_id LIMIT $limit
 """
 
 
@@ -38,10 +40,10 @@ def by_step(step_ms: int) -> str:
             SELECT series_id, time, last FROM rollup_1h WHERE series_id IN (:ids) AND {_TIME}
               AND time < (SELECT coalesce(date_trunc('day', min(time)), 'infinity') FROM rollup_1m)"""
     return f"""
-        SELECT time, labels, value, host FROM (
+        SELECT {_TEXT} AS time, series_id, value FROM (
             SELECT series_id, max(time) AS time, arg_max(value, time) AS value FROM ({rows})
             GROUP BY series_id, epoch_ms(time) // $step)
-        JOIN series USING (series_id) ORDER BY time, series_id LIMIT $limit
+        AS found ORDER BY found.time, series_id LIMIT $limit
     """
 
 
