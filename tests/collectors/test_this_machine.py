@@ -10,8 +10,8 @@ from tokwatt_exporter.collectors.registry import REGISTRY, build
 from tokwatt_exporter.errors import NotAvailable
 from tokwatt_exporter.snapshot import Snapshot
 
-#: Collectors of the hardware and the process; engines and benchmark need a daemon around them.
-PAIRS = [(e.name, system) for e in REGISTRY if e.name not in ("engines", "benchmark") for system in e.classes]
+#: Collectors of the hardware and the process; engines, proxy and benchmark need a daemon around them.
+PAIRS = [(e.name, system) for e in REGISTRY if e.name not in ("engines", "proxy", "benchmark") for system in e.classes]
 
 
 def collector(name, platform=sys.platform):

@@ -17,8 +17,7 @@ from typing import Any, NamedTuple, Protocol
 from tokwatt_exporter.engines.client import CONNECT_SECONDS
 
 #: One read; an upload of pictures takes few of them.
-_BUFFER = bytearray(256 * 1024)
-_VIEW = memoryview(_BUFFER)
+_VIEW = memoryview(bytearray(256 * 1024))
 #: What a side may take after the other has ended.
 LINGER_SECONDS = 5.0
 #: A client that has said nothing for so long has nothing to say.
@@ -77,8 +76,9 @@ class _Side(asyncio.BufferedProtocol):
         self.transport, self.write = transport, transport.write
         self._relay.made(self)
 
-    def get_buffer(self, sizehint: int) -> bytearray:
-        return _BUFFER
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # Not the bytes themselves: asyncio reads TLS into a slice of what it gets, which must be no copy.
+        return _VIEW
 
     def buffer_updated(self, count: int) -> None:
         # The clock first, and the other side next: all else can wait.
