@@ -132,6 +132,7 @@ NETWORK_SENT = _add(Counter(PREFIX + "network_sent_bytes_total", "By", "Bytes se
 # Engines and models
 ENGINE_UP = _add(Gauge(PREFIX + "engine_up", "", "1 if the last probe of the engine succeeded.", ("engine",), None))
 ENGINE_INFO = _add(Info(PREFIX + "engine_info", "", "Identity of an engine.", ("engine", "kind", "version"), "gen_ai.provider.name"))
+ENGINE_PROBLEM = _add(Info(PREFIX + "engine_problem_info", "", "Why an engine, or a part of what it could tell, is missing now.", ("engine", "reason"), None))
 ENGINE_PROBE_DURATION = _add(Gauge(PREFIX + "engine_probe_duration_seconds", "s", "How long the last probe of the engine took.", ("engine",), None ))
 ENGINE_MODELS_LOADED = _add(Gauge(PREFIX + "engine_models_loaded", "{model}", "Models in memory.", ("engine",), None))
 MODEL_INFO = _add(Info(PREFIX + "model_info", "", "A loaded model; absent when unloaded.", ("engine", "model", "quantization", "format"), "gen_ai.request.model"))

@@ -178,7 +178,18 @@ def test_an_engine_that_answers_nonsense_costs_only_itself(behaviour: fake.Behav
         readings = until(watched, lambda readings: c.PROMPT_TOKENS in {reading.family for reading in readings})
     assert c.ENGINE_UP(1, engine="llama_cpp") in readings
     of_bad = {reading.family for reading in readings if dict(reading.labels).get("engine") == "ollama"}
-    assert of_bad - {c.ENGINE_UP, c.ENGINE_PROBE_DURATION, c.ENGINE_INFO, c.ENGINE_MODELS_LOADED} == set()
+    said = {c.ENGINE_UP, c.ENGINE_PROBE_DURATION, c.ENGINE_INFO, c.ENGINE_MODELS_LOADED, c.ENGINE_PROBLEM}
+    assert of_bad - said == set()
+
+
+def test_counters_that_are_missing_have_a_reason():
+    with llama() as engine, monitor([engine.port]) as watched:
+        assert c.ENGINE_PROBLEM not in {reading.family for reading in watched.read()}
+        engine.routes["/metrics"] = response(501, b"")
+        readings = until(watched, lambda readings: c.ENGINE_PROBLEM in {reading.family for reading in readings})
+        (problem,) = [reading for reading in readings if reading.family is c.ENGINE_PROBLEM]
+        assert dict(problem.labels)["reason"].startswith("is running without --metrics")
+        assert up(readings) == {"llama_cpp": 1}
 
 
 def test_a_gzip_bomb_as_metrics_costs_the_counters_only():
@@ -208,7 +219,8 @@ def test_a_dead_engine_is_down_and_later_forgotten():
             until(watched, lambda readings: up(readings) == {"llama_cpp": 1})
         ports.clear()
         readings = until(watched, lambda readings: up(readings) == {"llama_cpp": 0})
-        assert {reading.family for reading in readings} == {c.ENGINE_UP, c.ENGINE_PROBE_DURATION}
+        assert {reading.family for reading in readings} == {c.ENGINE_UP, c.ENGINE_PROBE_DURATION, c.ENGINE_PROBLEM}
+        assert c.ENGINE_PROBLEM(engine="llama_cpp", reason="refuses connections") in readings
         clock.now += 3590
         time.sleep(0.3)
         assert up(watched.read()) == {"llama_cpp": 0}

@@ -187,6 +187,9 @@ def _engines(t: float, started: float) -> Iterator[Reading]:
         yield c.ENGINE_UP(up, engine=engine)
         yield c.ENGINE_INFO(engine=engine, kind=kind, version=version)
         yield c.ENGINE_PROBE_DURATION(0.004, engine=engine)
+        if engine == "ollama" or not up:
+            reason = "could not load gemma3:27b; its log says why" if up else "refuses connections"
+            yield c.ENGINE_PROBLEM(engine=engine, reason=reason)
         yield c.ENGINE_MODELS_LOADED(1 if up else 0, engine=engine)
         yield c.ENGINE_PROCESSES(2, engine=engine)
         yield c.ENGINE_PROCESS_CPU(_grown(t, 0.1, 3), engine=engine)

@@ -123,7 +123,8 @@ class Examined:
         try:
             self.state = await adapter(self.kind or "").look(self.ask, "")
         except EngineError as error:
-            self.problem, self.met = str(error), False
+            # Who has proven to be an engine stays one; of a configured kind nothing is proven.
+            self.problem = str(error)
         else:
             self.problem, self.met = self.state.problem, True
 

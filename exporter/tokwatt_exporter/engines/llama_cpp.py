@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.engines.answers import clean, known, mapping, positive, rows
-from tokwatt_exporter.engines.base import COULD_NOT_LOAD, Answer, Asker, Loading, Model, State
+from tokwatt_exporter.engines.base import COULD_NOT_LOAD, Asker, Loading, Model, State
 from tokwatt_exporter.engines.exposition import Row, Table, fetch
 from tokwatt_exporter.engines.openai_compatible import NEEDS_KEY, SHARED_SECONDS, OpenAICompatible
+from tokwatt_exporter.engines.replies import optional
 from tokwatt_exporter.errors import EngineError
 from tokwatt_exporter.snapshot import Reading
 
@@ -84,7 +85,7 @@ async def _model(ask: Asker, facts: Mapping[str, Any]) -> Model | None:
     row: Mapping[str, Any] = {}
     # Only new builds say in /props what the model is; they use the same name on /v1/models.
     if "model_ftype" not in facts or not clean(facts.get("model_alias")):
-        row = next(iter(rows(mapping(_json(await ask.get("/v1/models"))).get("data"))), {})
+        row = next(iter(rows(mapping(optional(await ask.get("/v1/models"))).get("data"))), {})
     meta = mapping(row.get("meta"))
     model = clean(row.get("id")) or clean(facts.get("model_alias"))
     if not model:
@@ -103,7 +104,8 @@ async def _model(ask: Asker, facts: Mapping[str, Any]) -> Model | None:
 async def _router(ask: Asker, name: str, version: str | None) -> State:
     models: list[Model] = []
     problems: list[str | None] = []
-    for row in rows(mapping(_json(await ask.get("/models"))).get("data")):
+    listed = mapping(optional(await ask.get("/models"))).get("data")
+    for row in rows(listed):
         status = mapping(row.get("status"))
         model, state = clean(row.get("id")), STATES.get(str(status.get("value")))
         if model and status.get("failed") is True:
@@ -127,7 +129,8 @@ async def _router(ask: Asker, name: str, version: str | None) -> State:
         found, problem = await _metrics(ask, path, name, model, version)
         readings += found
         problems.append(problem)
-    return State(version, tuple(models), tuple(readings), len(loaded), next(filter(None, problems), None))
+    count = len(loaded) if isinstance(listed, list) else None
+    return State(version, tuple(models), tuple(readings), count, next(filter(None, problems), None))
 
 
 NO_METRICS = "is running without --metrics: no token counters"
@@ -138,9 +141,3 @@ async def _metrics(
 ) -> tuple[tuple[Reading, ...], str | None]:
     page, problem = await fetch(ask, METRICS, path, {501: NO_METRICS})
     return page.readings(name, model, version) if page else ((), problem)
-
-
-def _json(answer: Answer) -> Any:
-    if answer.status != 200:
-        raise EngineError(f"answered with HTTP {answer.status}")
-    return answer.json()

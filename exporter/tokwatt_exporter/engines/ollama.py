@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from tokwatt_exporter.engines.answers import clean, known, mapping, number, positive, rows, unload_time
-from tokwatt_exporter.engines.base import Answer, Api, Asker, Engine, Generation, Loading, Model, State
+from tokwatt_exporter.engines.base import Api, Asker, Engine, Generation, Loading, Model, State
 from tokwatt_exporter.engines.openai_compatible import SHARED_SECONDS, api_of, chosen, model_rows, openai_generation
+from tokwatt_exporter.engines.replies import STEADY_SECONDS, content, optional
 from tokwatt_exporter.errors import EngineError
-
-#: The version and what lies on disk change rarely; the monitor forgets them when the process does.
-STEADY_SECONDS = 60.0
 
 
 class Ollama(Engine):
@@ -32,7 +30,7 @@ class Ollama(Engine):
         # vMLX ends the greeting with a newline.
         if (await ask.get("/", SHARED_SECONDS)).body != b"Ollama is running":
             return None
-        version = known(mapping(_json(await ask.get("/api/version"))).get("version"))
+        version = known(mapping(content(await ask.get("/api/version"))).get("version"))
         if not version:
             return None
         proof = await _proof(ask)
@@ -40,13 +38,13 @@ class Ollama(Engine):
 
     async def look(self, ask: Asker, name: str) -> State:
         """Loaded models with their memory and unload time, and those on disk."""
-        running = _json(await ask.get("/api/ps"))
+        running = content(await ask.get("/api/ps"))
         if not isinstance(running, dict) or "models" not in running:
             raise EngineError("is not Ollama any more: /api/ps lists no models")
         now = time.time()
         loaded = {model.name: model for row in rows(running["models"]) if (model := _loaded(row, now))}
-        version = known(mapping(_json(await ask.get("/api/version", STEADY_SECONDS))).get("version"))
-        listed = rows(mapping(_json(await ask.get("/api/tags", STEADY_SECONDS))).get("models"))
+        version = known(mapping(optional(await ask.get("/api/version", STEADY_SECONDS))).get("version"))
+        listed = rows(mapping(optional(await ask.get("/api/tags", STEADY_SECONDS))).get("models"))
         # 0.40 lists a name twice when it has two formats of it.
         stored = dict.fromkeys(text for row in listed if (text := clean(row.get("name"))))
         available = tuple(Model(text, "available") for text in stored if text not in loaded)
@@ -94,11 +92,11 @@ def _loaded(row: Mapping[str, Any], now: float) -> Model | None:
 
 
 async def _proof(ask: Asker) -> str | None:
-    running = rows(mapping(_json(await ask.get("/api/ps"))).get("models"))
+    running = rows(mapping(content(await ask.get("/api/ps"))).get("models"))
     if running:
         genuine = all(_genuine(row) and "expires_at" in row and "size_vram" in row for row in running)
         return "/api/ps has its digests, sizes and unload times" if genuine else None
-    stored = rows(mapping(_json(await ask.get("/api/tags"))).get("models"))
+    stored = rows(mapping(optional(await ask.get("/api/tags"))).get("models"))
     if stored:
         return "/api/tags has its digests" if all(_genuine(row) for row in stored) else None
     # Nothing in memory nor on disk: LocalAI answers /readyz, Ollama's router has its own words for a missing page.
@@ -109,9 +107,3 @@ async def _proof(ask: Asker) -> str | None:
 def _genuine(row: Mapping[str, Any]) -> bool:
     digest, family = str(row.get("digest")), mapping(row.get("details")).get("family")
     return bool(re.fullmatch(r"[0-9a-f]{64}", digest)) and family != "koboldcpp"
-
-
-def _json(answer: Answer) -> Any:
-    if answer.status != 200:
-        raise EngineError(f"answered with HTTP {answer.status}")
-    return answer.json()

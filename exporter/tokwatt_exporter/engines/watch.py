@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.config import EngineConfig
+from tokwatt_exporter.engines.answers import clean
 from tokwatt_exporter.engines.base import Model, State
 from tokwatt_exporter.engines.client import Client, NoAnswer
 from tokwatt_exporter.engines.discovery import Found
@@ -156,6 +157,8 @@ def readings(engine: str, outcome: Outcome, admit: Callable[[str], bool]) -> Ite
     yield c.ENGINE_UP(outcome.state is not None, engine=engine)
     yield c.ENGINE_PROBE_DURATION(outcome.seconds, engine=engine)
     state = outcome.state
+    if problem := outcome.error if state is None else state.problem:
+        yield c.ENGINE_PROBLEM(engine=engine, reason=clean(problem))
     if state is None:
         return
     yield c.ENGINE_INFO(engine=engine, kind=outcome.kind, version=state.version)
