@@ -9,6 +9,7 @@ import typer
 
 from tokwatt_exporter import __version__, parse
 from tokwatt_exporter.config import Config
+from tokwatt_exporter.doctor_cli import doctor
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.history_cli import app as history
 from tokwatt_exporter.proxy_cli import proxy
@@ -24,6 +25,7 @@ app.add_typer(history, name="history")
 app.add_typer(settings, name="config")
 app.add_typer(service, name="service")
 app.command()(proxy)
+app.command()(doctor)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DATA_DIR = "data-dir"
