@@ -101,6 +101,12 @@ replay-apple: ## print what is read from recordings of Macs; CAPTURES=DIR names 
 bench: .venv/dev.stamp ## measure tokwatt itself against its targets; BENCH_MINUTES=10 for the full memory run
 	@.venv/bin/python -m tests.performance $(ARGS)
 
+demo: .venv/dev.stamp ## run three demo machines and a Prometheus with their last hours, and say where
+	@exec .venv/bin/python -m tests.support.demo $(ARGS)
+
+screenshots: .venv/dev.stamp ## draw the boards with demo machines into docs/pictures (needs node and npm; no root)
+	@.venv/bin/python -m tests.support.grafana_render docs/pictures
+
 components: .venv/dev.stamp ## install the servers the tests use (no root)
 	@.venv/bin/python -m tests.support.components
 
@@ -133,4 +139,5 @@ clean: ## remove what make installed
 	$(call install,$(@D),requirements-dev.lock)
 	@touch $@
 
-.PHONY: help run test test-quick test-engines test-versions check format docs replay-apple bench components lock clean
+.PHONY: help run test test-quick test-engines test-versions check format docs replay-apple bench demo screenshots components \
+	lock clean

@@ -4,7 +4,7 @@ import React, { useEffect, useState } from 'react';
 import { createRoot } from 'react-dom/client';
 import { lastValueFrom, of } from 'rxjs';
 import {
-  applyFieldOverrides, createTheme, dateTime, FieldType, standardFieldConfigEditorRegistry, standardTransformers,
+  applyFieldOverrides, cacheFieldDisplayNames, createTheme, dateTime, FieldType, standardFieldConfigEditorRegistry, standardTransformers,
   standardTransformersRegistry, ThemeContext, toDataFrame, transformDataFrame,
 } from '@grafana/data';
 import { BigValue, GlobalStyles, PanelChrome, TimeSeries } from '@grafana/ui';
@@ -17,7 +17,8 @@ const WIDTH = 1500, CELL = 30, GAP = 8;
 
 // What Grafana's core knows of fields; each is taken as it is written.
 const known = ['unit', 'decimals', 'mappings', 'thresholds', 'color', 'noValue', 'links', 'displayName', 'min', 'max'];
-const custom = ['stacking', 'fillOpacity', 'lineStyle', 'lineWidth', 'drawStyle', 'showPoints', 'axisSoftMin', 'cellOptions'];
+const custom = ['stacking', 'fillOpacity', 'lineStyle', 'lineWidth', 'drawStyle', 'showPoints', 'axisSoftMin', 'cellOptions',
+  'minWidth', 'width'];
 const item = (path: string, isCustom: boolean): any => ({
   id: isCustom ? `custom.${path}` : path, path, isCustom, name: path, settings: {}, process: (value: any) => value,
   shouldApply: () => true,
@@ -78,35 +79,39 @@ async function load(panel: any) {
   }
   const defaults = structuredClone(panel.fieldConfig.defaults);
   if (defaults.thresholds) defaults.thresholds.steps[0].value = -Infinity;
-  return applyFieldOverrides({
+  const done = applyFieldOverrides({
     data: frames, fieldConfig: { defaults, overrides: panel.fieldConfig.overrides } as any, theme, timeZone: 'utc',
     replaceVariables: (text: string) => text,
   });
+  if (panel.type === 'table') cacheFieldDisplayNames(done);
+  return done;
 }
 
 const latest = (frame: any) => { const { values } = frame.fields[1]; return values[values.length - 1]; };
 
 function Stat({ panel, data, width, height }: any) {
-  const { textMode, colorMode } = panel.options;
+  const { textMode, colorMode, orientation } = panel.options;
+  const stacked = orientation === 'horizontal', size = [width, height].map((all, i) => all / (stacked === (i === 1) ? data.length : 1));
   const shown = textMode === 'auto' ? (data.length > 1 ? 'value_and_name' : 'value') : textMode;
-  return <div style={{ display: 'flex' }}>{data.map((frame: any, i: number) => {
+  return <div style={{ display: 'flex', flexDirection: stacked ? 'column' : 'row' }}>{data.map((frame: any, i: number) => {
     const field = frame.fields[1], value = { ...field.display(latest(frame)), title: field.config.displayNameFromDS };
-    return <BigValue key={i} value={value} width={width / data.length} height={height} theme={theme} textMode={shown}
+    return <BigValue key={i} value={value} width={size[0]} height={size[1]} theme={theme} textMode={shown}
       colorMode={colorMode} graphMode={'none' as any} justifyMode={'center' as any} />;
   })}</div>;
 }
 
 // Grafana's package has no state timeline: this one is drawn here, in the colours that the board gives to the states.
 function Timeline({ data, width, height }: any) {
-  const name = Math.min(220, width / 3), row = Math.min((height - 4) / data.length, 28), wide = width - name;
+  const name = Math.min(220, width / 2.3), row = Math.min((height - 4) / data.length, 28), wide = width - name;
   return <svg width={width} height={height}>{data.map((frame: any, i: number) => {
     const [times, field] = frame.fields, step = (times.values[1] ?? times.values[0]) - times.values[0];
+    const until = (n: number): number => field.values[n + 1] === field.values[n] ? until(n + 1) : times.values[n] + step;
     const x = (time: number) => name + (wide * (time / 1000 - from)) / (to - from);
     return <g key={i}>
       <text x={name - 8} y={row * (i + 0.62)} textAnchor="end" fontSize={12} fill={theme.colors.text.primary}>
         {field.config.displayNameFromDS}</text>
-      {times.values.map((time: number, n: number) =>
-        <rect key={n} x={x(time)} y={row * i + 2} width={Math.max((wide * step) / 1000 / (to - from), 1) + 0.4} height={row - 4}
+      {times.values.map((time: number, n: number) => field.values[n] === field.values[n - 1] ? null :
+        <rect key={n} x={x(time)} y={row * i + 2} width={Math.max(x(until(n)) - x(time), 1)} height={row - 4}
           fill={field.display(field.values[n]).color} />)}
     </g>;
   })}</svg>;

@@ -8,7 +8,7 @@ from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueTextMode
 
-from frame import board, filled, label_choice, machine
+from frame import board, filled, label_choice, machines
 from panels import NO_DATA, Column, Q, graph, known_or_nan, mapping, number, sheet, thresholds
 from promql import BOARD, SHOWN, by
 from tokwatt_exporter import catalogue as c
@@ -68,7 +68,7 @@ def latest() -> list[Any]:
             empty=NO_RESULT,
         )
         .text_mode(NAMED)
-        .span(7)
+        .span(6)
         .height(4),
         number(
             "Least energy per token",
@@ -78,7 +78,7 @@ def latest() -> list[Any]:
             empty=NO_ENERGY,
         )
         .text_mode(NAMED)
-        .span(7)
+        .span(6)
         .height(4),
         number(
             "Running now",
@@ -104,7 +104,7 @@ def latest() -> list[Any]:
         .color_mode(BigValueColorMode.VALUE)
         .span(3)
         .height(4),
-        machine().span(4),
+        machines().span(6),
         sheet(
             "Latest results",
             "The newest run of each engine, model and scenario. 'Of its best' compares its decode speed "
@@ -112,6 +112,7 @@ def latest() -> list[Any]:
             [Column(title, by("max", known_or_nan(expr, rows, *KEYS), *KEYS), unit) for title, expr, unit in columns],
             keys=keys,
             empty=NO_RESULT,
+            wide=["Model"],
         )
         .span(24)
         .height(9),

@@ -119,7 +119,7 @@ def models() -> list[Any]:
             (Q(BOARD.series(c.ENGINE_UP, ENGINE), PER_ENGINE), [("down", "red"), ("up", "green")]),
             empty=NO_ENGINE,
         )
-        .span(9)
+        .span(7)
         .height(7),
         sheet(
             "Loaded models",
@@ -129,7 +129,7 @@ def models() -> list[Any]:
                   ("instance", "Machine")],
             empty="No engine says that a model is loaded",
         )
-        .span(15)
+        .span(17)
         .height(7),
     ]  # fmt: skip
 
@@ -151,10 +151,10 @@ def speed() -> list[Any]:
         .height(8),
         graph(
             "Speed while busy",
-            "Tokens per second of the time the engine spent on them: decode, and dashed prefill.",
+            "Tokens per second of the time the engine spent on them: decode, and dashed, on the right, prefill.",
             TOKENS_PER_SECOND,
             Q(decode, f"decode {SERIES}"),
-            Q(prefill, f"prefill {SERIES}", line=True),
+            Q(prefill, f"prefill {SERIES}", line=True, unit="suffix: prompt tok/s"),
             empty=NO_REPORT,
         )
         .span(8)

@@ -39,9 +39,14 @@ def fleet() -> builders.Dashboard:
 
 
 def now() -> list[Any]:
-    """The answers."""
+    """The answers, and what is down."""
     tokens = by("sum", BOARD.rate(c.GENERATION_TOKENS))
     generating = f"({BOARD.machine_joules()}) and {ON_TARGET} ({tokens} > 0)"
+    down = (
+        by("max", f"{SEEN} unless {ON_TARGET} {HERE}"),
+        by("max", f"{BOARD.series(c.ENGINE_UP)} == 0", "engine"),
+        by("max", f"{BOARD.series(c.COLLECTOR_SUCCESS)} == 0", "collector"),
+    )
     measured = f"({tokens} > 0) and {ON_TARGET} ({BOARD.machine_joules()})"
     return [
         number(
@@ -58,8 +63,8 @@ def now() -> list[Any]:
         .override_by_query("C", [RED])
         .color_mode(BigValueColorMode.VALUE)
         .text_mode(BigValueTextMode.VALUE_AND_NAME)
-        .span(6)
-        .height(4),
+        .span(4)
+        .height(5),
         number(
             "Power",
             "Of all machines that measure it; where the whole machine is not measured, the least it can be.",
@@ -68,8 +73,8 @@ def now() -> list[Any]:
             empty=NO_SENSOR,
             digits=0,
         )
-        .span(6)
-        .height(4),
+        .span(4)
+        .height(5),
         number(
             "Generation",
             "Tokens generated per second, by all engines that count them.",
@@ -78,8 +83,8 @@ def now() -> list[Any]:
             empty=NO_REPORT,
             digits=1,
         )
-        .span(6)
-        .height(4),
+        .span(4)
+        .height(5),
         number(
             "Energy per token",
             "Power over tokens per second, of the machines that generate now and measure their power.",
@@ -87,13 +92,24 @@ def now() -> list[Any]:
             Q(f"sum({generating}) / sum({measured})", ALL),
             empty="Nothing is generated now, or no power is measured",
         )
-        .span(6)
-        .height(4),
+        .span(4)
+        .height(5),
+        sheet(
+            "What is down",
+            "Machines that were there in the shown time and are not now, engines that do not answer, collectors that "
+            "fail. A machine alone in its row is down as a whole.",
+            [Column("", " or ".join(down), "none")],
+            keys=[("instance", "Machine"), ("engine", "Engine"), ("collector", "Collector")],
+            empty="Nothing is down where machines are listed",
+            links={"Machine": ("Show this machine", HOST)},
+        )
+        .span(8)
+        .height(5),
     ]
 
 
 def machines() -> list[Any]:
-    """One row each, and what is down."""
+    """One row each."""
     used = f"{by('sum', BOARD.series(c.MEMORY_USED))} / {ON_TARGET} {BOARD.series(c.MEMORY_SIZE)}"
     columns = (
         Column("State", f"{HERE} or {ON_TARGET} 0 * {SEEN}", "none", [("down", "red"), ("up", "green")]),
@@ -106,11 +122,6 @@ def machines() -> list[Any]:
         Column("Generation", by("sum", BOARD.rate(c.GENERATION_TOKENS)), TOKENS_PER_SECOND),
         Column("Waiting", by("sum", BOARD.series(c.REQUESTS_WAITING)), units.Short),
     )
-    down = (
-        by("max", f"{SEEN} unless {ON_TARGET} {HERE}"),
-        by("max", f"{BOARD.series(c.ENGINE_UP)} == 0", "engine"),
-        by("max", f"{BOARD.series(c.COLLECTOR_SUCCESS)} == 0", "collector"),
-    )
     return [
         sheet(
             "All machines",
@@ -120,19 +131,9 @@ def machines() -> list[Any]:
             keys=[("instance", "Machine"), ("chip", "Chip")],
             empty=NO_DATA,
             links={"Machine": ("Show this machine", HOST), "Models": ("Show its engines", ENGINES)},
+            wide=["Chip"],
         )
-        .span(17)
-        .height(9),
-        sheet(
-            "What is down",
-            "Machines that were there in the shown time and are not now, engines that do not answer, collectors that "
-            "fail. A machine alone in its row is down as a whole.",
-            [Column("", " or ".join(down), "none")],
-            keys=[("instance", "Machine"), ("engine", "Engine"), ("collector", "Collector")],
-            empty="Nothing is down where machines are listed",
-            links={"Machine": ("Show this machine", HOST)},
-        )
-        .span(7)
+        .span(24)
         .height(9),
     ]
 

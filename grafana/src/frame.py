@@ -7,15 +7,16 @@ from typing import Any
 
 from grafana_foundation_sdk.builders import dashboard as builders
 from grafana_foundation_sdk.builders import prometheus
-from grafana_foundation_sdk.models import dashboard
-from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueTextMode
+from grafana_foundation_sdk.models import dashboard, units
+from grafana_foundation_sdk.models.common import BigValueColorMode, BigValueTextMode, VizOrientation
 
 from panels import NO_DATA, SOURCE, Q, number
-from promql import BOARD, HOT, by
+from promql import BOARD, HOT
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.catalogue import Family
 
 TAG = "tokwatt"
+HORIZONTAL = VizOrientation.HORIZONTAL
 #: The colour of what nobody may take for real.
 RED = dashboard.DynamicConfigValue("color", {"mode": "fixed", "fixedColor": "red"})
 
@@ -53,16 +54,28 @@ def filled(made: builders.Dashboard, rows: Iterable[tuple[str, Iterable[Any]]]) 
 
 def machine() -> Any:
     """Which machine this is, and in red that it is none."""
+    here = f"count by (chip) ({BOARD.series(c.HOST_INFO)})"
+    return _machines("Machine", Q(here, "{{chip}}"), "DEMO: not measured").text_mode(BigValueTextMode.NAME)
+
+
+def machines() -> Any:
+    """How many they are, and in red how many of them are none."""
+    here = f"count({BOARD.series(c.HOST_INFO)})"
+    return _machines("Machines", Q(here, "machines"), "DEMO").text_mode(BigValueTextMode.VALUE_AND_NAME)
+
+
+def _machines(title: str, real: Q, demo: str) -> Any:
     panel = number(
-        "Machine",
-        "The chip of each machine. Red: a demo, nothing on this board was measured.",
-        "none",
-        Q(by("max", BOARD.series(c.HOST_INFO), "chip"), "{{chip}} {{instance}}"),
-        Q(by("max", BOARD.series(c.DEMO_INFO), "machine"), "DEMO {{machine}} {{instance}}"),
+        title,
+        "The machines that are there now. Red: a demo, nothing of such a machine was measured.",
+        units.Short,
+        real,
+        Q(f"count({BOARD.series(c.DEMO_INFO)})", demo),
         empty=NO_DATA,
+        digits=0,
     )
     panel = panel.override_by_query("B", [RED])
-    return panel.text_mode(BigValueTextMode.NAME).color_mode(BigValueColorMode.VALUE).height(4)
+    return panel.color_mode(BigValueColorMode.VALUE).orientation(HORIZONTAL).height(4)
 
 
 def choice(name: str, label: str, query: str, every: str = ".+") -> builders.QueryVariable:

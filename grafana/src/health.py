@@ -33,6 +33,7 @@ def exporter() -> list[Any]:
             [Column("", problems, "none")],
             keys=[("instance", "Machine"), ("collector", "Collector"), ("problem", "Problem"), ("reason", "Reason")],
             empty="Nothing, where the collectors beside this are fine",
+            wide=["Reason"],
         )
         .span(12)
         .height(9),

@@ -116,13 +116,14 @@ def sheet(
     keys: Sequence[tuple[str, str]],
     empty: str,
     links: Mapping[str, tuple[str, str]] | None = None,
+    wide: Sequence[str] = (),
 ) -> table.Panel:
     """One row per combination of the labels `keys` (label, title), a column for each expression.
 
     The answers are joined on all labels they have, so they must have the same ones and no name: aggregate them.
-    `links` are title and address of where a column leads, by its title.
+    `links` are title and address of where a column leads, by its title; columns in `wide` have long words.
     """
-    panel = table.Panel().cell_height(common.TableCellHeight.SM).show_header(True)
+    panel = table.Panel().cell_height(common.TableCellHeight.SM).show_header(True).min_width(60)
     panel = _filled(panel, title, description, "none", empty, [Q(column.expr, "") for column in columns], rows=True)
     values = {_value(ref, len(columns)): column for ref, column in _named(columns) if column.title}
     order = [name for name, _ in keys] + list(values)
@@ -139,6 +140,8 @@ def sheet(
     for name, (text, address) in (links or {}).items():
         link = dashboard.DynamicConfigValue("links", [{"title": text, "url": address}])
         panel = panel.override_by_name(name, [link])
+    for name in wide:
+        panel = panel.override_by_name(name, [dashboard.DynamicConfigValue("custom.width", 210)])
     return panel
 
 

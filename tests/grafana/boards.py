@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from support.tsdb import Prometheus
+from support.tsdb import STEP, Prometheus
 
 GRAFANA = Path(__file__).parents[2] / "grafana"
 BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((GRAFANA / "dashboards").glob("*.json"))}
@@ -29,7 +29,8 @@ def answers(
     database: Prometheus, panel: dict[str, Any], instance: str, end: int | None = None, window: str = "2m"
 ) -> Iterator[list[dict[str, Any]]]:
     """What each query of a panel gives, `end` seconds after the data begins or at its end."""
+    step = max(min(2 * STEP, database.seconds // 5), 1)
     for target in panel["targets"]:
         expression = filled_in(target["expr"], instance, end or database.seconds, window)
         at = database.now - database.seconds + end if end else None
-        yield database.query(expression, at) if target["instant"] else database.query_range(expression)
+        yield database.query(expression, at) if target["instant"] else database.query_range(expression, step)

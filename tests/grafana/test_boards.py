@@ -147,8 +147,7 @@ def test_a_panel_has_a_unit(panel):
     if unit == "none":
         properties = [p["id"] for override in panel["fieldConfig"]["overrides"] for p in override["properties"]]
         mapped = "mappings" in (*properties, *panel["fieldConfig"]["defaults"])
-        named = panel["options"].get("textMode") == "name"
-        assert mapped or named or panel["type"] == "table", "a number without a unit needs words for its values"
+        assert mapped or panel["type"] == "table", "a number without a unit needs words for its values"
 
 
 @EACH_PANEL

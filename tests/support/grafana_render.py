@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -26,7 +27,7 @@ from .tsdb import Prometheus, prometheus
 GRAFANA = Path(__file__).parents[2] / "grafana"
 PACKAGES = (
     "@grafana/data@13.2.2", "@grafana/ui@13.2.2", "esbuild@0.28.2", "playwright-core@1.65.1", "react@19.3.1",
-    "react-dom@19.3.1",
+    "react-dom@19.3.1", "upng-js@2.1.0",
 )  # fmt: skip
 LOADERS = [f"--loader:.{kind}=dataurl" for kind in ("svg", "woff2", "png", "ttf")]
 PAGE = """\
@@ -82,7 +83,7 @@ def _tools() -> Path:
         quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--legacy-peer-deps", "--silent"]
         _run(folder, "npm", "install", *quiet, *PACKAGES)
 
-    folder = cache.made(f"grafana-render-{PACKAGES[1].rpartition('@')[2]}", make)
+    folder = cache.made(f"grafana-render-{hashlib.sha256(repr(PACKAGES).encode()).hexdigest()[:10]}", make)
     with cache.locked("grafana-render-bundle"):
         if not (folder / "main.tsx").exists() or (folder / "main.tsx").read_text() != source.read_text():
             (folder / "index.html").write_text(PAGE)

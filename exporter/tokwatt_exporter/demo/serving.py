@@ -103,12 +103,12 @@ class Engines(Part):
 def _spread(
     family: Histogram, spread: Spread, quiet: float, busy: float, labels: dict[str, str]
 ) -> Iterator[Reading]:  # fmt: skip
-    rows = tuple((bound, float(floor(a * quiet + b * busy))) for bound, a, b in spread)
+    exact = [(bound, a * quiet + b * busy) for bound, a, b in spread]
     total = sum(
         (bound + below) / 2 * (held - less)
-        for (bound, held), (below, less) in zip(rows[:-1], ((0.0, 0.0), *rows), strict=False)
+        for (bound, held), (below, less) in zip(exact[:-1], ((0.0, 0.0), *exact), strict=False)
     )
-    return family(Distribution(rows, total), **labels)
+    return family(Distribution(tuple((bound, float(floor(held))) for bound, held in exact), total), **labels)
 
 
 class Benchmark(Part):
