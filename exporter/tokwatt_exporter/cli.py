@@ -12,6 +12,7 @@ from tokwatt_exporter.config import Config
 from tokwatt_exporter.doctor_cli import doctor
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.history_cli import app as history
+from tokwatt_exporter.mcp_cli import mcp
 from tokwatt_exporter.proxy_cli import proxy
 from tokwatt_exporter.service_cli import app as service
 from tokwatt_exporter.shell import print_json
@@ -26,6 +27,7 @@ app.add_typer(settings, name="config")
 app.add_typer(service, name="service")
 app.command()(proxy)
 app.command()(doctor)
+app.command()(mcp)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DATA_DIR = "data-dir"

@@ -1,0 +1,1 @@
+"""`tokwatt mcp`: the snapshot, the history and the doctor for agents, over the Model Context Protocol."""
