@@ -33,7 +33,8 @@ LOADERS = [f"--loader:.{kind}=dataurl" for kind in ("svg", "woff2", "png", "ttf"
 PAGE = """\
 <!doctype html><meta charset=utf8><link rel=stylesheet href=main.css><div id=root></div><script src=main.js></script>
 """
-#: Pictures show this time, so that they only change when boards do: in the afternoon of a day in November 2026, UTC.
+#: Pictures show this time (a day in November 2026), so that they change when boards do; only how long collectors took
+#: is of the machine that draws.
 SHOWN = 1_794_234_000
 
 _environment = dict(os.environ)
