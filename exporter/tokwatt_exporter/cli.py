@@ -16,6 +16,7 @@ from tokwatt_exporter.mcp_cli import mcp
 from tokwatt_exporter.proxy_cli import proxy
 from tokwatt_exporter.service_cli import app as service
 from tokwatt_exporter.shell import print_json
+from tokwatt_exporter.top_cli import top
 
 app = typer.Typer(
     help="See what this machine and its LLM engines do: metrics, energy and tokens.",
@@ -27,6 +28,7 @@ app.add_typer(settings, name="config")
 app.add_typer(service, name="service")
 app.command()(proxy)
 app.command()(doctor)
+app.command()(top)
 app.command()(mcp)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]

@@ -1,0 +1,1 @@
+"""`tokwatt top`: the machine and its engines, live in a terminal."""
