@@ -17,6 +17,7 @@ from tokwatt_exporter.config import Config, EngineConfig, load
 from tokwatt_exporter.engines.monitor import EngineMonitor
 from tokwatt_exporter.engines.scan import Scan
 from tokwatt_exporter.engines.sockets import Listener
+from tokwatt_exporter.engines.watch import MANY_REASONS, MAX_REASONS
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.selfmetrics import SelfMetrics
 from tokwatt_exporter.snapshot import Reading
@@ -190,6 +191,18 @@ def test_counters_that_are_missing_have_a_reason():
         (problem,) = [reading for reading in readings if reading.family is c.ENGINE_PROBLEM]
         assert dict(problem.labels)["reason"].startswith("is running without --metrics")
         assert up(readings) == {"llama_cpp": 1}
+
+
+def test_an_engine_that_makes_up_reasons_gets_few_of_them():
+    with ollama() as engine, monitor([engine.port]) as watched:
+        until(watched, lambda readings: up(readings) == {"ollama": 1})
+        engine.routes.clear()
+        reasons = set()
+        for number in range(3 * MAX_REASONS):
+            engine.default = fake.redirect(f"http://127.0.0.1:9/{number}")
+            reasons |= {dict(r.labels)["reason"] for r in watched.read() if r.family is c.ENGINE_PROBLEM}
+        assert MANY_REASONS in reasons
+        assert len(reasons) <= MAX_REASONS + 1
 
 
 def test_a_gzip_bomb_as_metrics_costs_the_counters_only():

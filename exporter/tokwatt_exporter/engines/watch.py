@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.config import EngineConfig
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 #: An engine whose last probe took longer is not waited for: its next answer is read one sample later.
 SLOW_SECONDS = 0.25
+#: An engine that has given so many reasons gets none of its own any more.
+MAX_REASONS, MANY_REASONS = 16, "gives ever new reasons: `tokwatt engines` says the latest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Outcome:
     seconds: float
     state: State | None = None
     error: str = ""
+    #: What of it is missing and why, for a label; None where nothing is.
+    reason: str | None = None
 
 
 @dataclass(slots=True)
@@ -53,6 +57,7 @@ class Watch:
     suspect: bool = False
     _proven: Listener | None = None
     _logged: str = ""
+    _reasons: set[str] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -79,7 +84,8 @@ class Watch:
         """The outcome of a finished probe, once; None while it runs."""
         if self.task is None or not self.task.done():
             return None
-        self.last, self.task = self.task.result(), None
+        outcome, self.task = self.task.result(), None
+        self.last = replace(outcome, reason=self._reason(outcome))
         if self.last.state:
             self.down_since, self.suspect, self._proven = None, False, self.listener
         else:
@@ -145,8 +151,15 @@ class Watch:
             self.listener, self.suspect = None, True
             self.client.forget()
 
+    def _reason(self, outcome: Outcome) -> str | None:
+        # A part of the text may be the engine's own, and each new one is a new series.
+        text = clean(outcome.error if outcome.state is None else outcome.state.problem)
+        if text and len(self._reasons) < MAX_REASONS:
+            self._reasons.add(text)
+        return text if text is None or text in self._reasons else MANY_REASONS
+
     def _log(self, outcome: Outcome) -> None:
-        text = outcome.error if outcome.state is None else outcome.state.problem or "answers"
+        text = outcome.reason or ("answers" if outcome.state else "")
         if text and text != self._logged:
             log.info("engine %s at %s %s", self.name, self.url, text)
             self._logged = text
@@ -157,8 +170,8 @@ def readings(engine: str, outcome: Outcome, admit: Callable[[str], bool]) -> Ite
     yield c.ENGINE_UP(outcome.state is not None, engine=engine)
     yield c.ENGINE_PROBE_DURATION(outcome.seconds, engine=engine)
     state = outcome.state
-    if problem := outcome.error if state is None else state.problem:
-        yield c.ENGINE_PROBLEM(engine=engine, reason=clean(problem))
+    if outcome.reason:
+        yield c.ENGINE_PROBLEM(engine=engine, reason=outcome.reason)
     if state is None:
         return
     yield c.ENGINE_INFO(engine=engine, kind=outcome.kind, version=state.version)

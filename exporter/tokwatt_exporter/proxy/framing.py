@@ -1,7 +1,7 @@
 """HTTP/1.1 as it passes: where messages begin and end on a connection that somebody else speaks.
 
-Not h11: a reader of both sides has no part in the conversation that h11 would conduct. What cannot be read is `Unreadable`,
-and passes all the same.
+Not h11: a reader of both sides has no part in the conversation that h11 would conduct. What cannot be read is
+`Unreadable`, and passes all the same.
 """
 
 from __future__ import annotations
