@@ -24,6 +24,8 @@ from tokwatt_exporter.errors import UsageError
 
 #: One port for the whole product; claimed once, never incremented on conflict: it is part of `instance`.
 DEFAULT_PORT = 10021
+#: Of the MCP server over HTTP.
+MCP_PORT = DEFAULT_PORT + 1
 
 
 def option(

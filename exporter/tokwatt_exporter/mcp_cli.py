@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tokwatt_exporter import parse
-from tokwatt_exporter.config import Config
+from tokwatt_exporter.config import MCP_PORT, Config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.flags import with_config
 
@@ -16,7 +16,7 @@ from tokwatt_exporter.flags import with_config
 def mcp(
     config: Config,
     http: Annotated[bool, typer.Option("--http", help="Serve streamable HTTP at /mcp instead of stdin.")] = False,
-    listen: Annotated[str, typer.Option(help="Address for --http.", metavar="HOST:PORT")] = "127.0.0.1:10022",
+    listen: Annotated[str, typer.Option(help="Address for --http.", metavar="HOST:PORT")] = f"127.0.0.1:{MCP_PORT}",
 ) -> None:
     """Serve the Model Context Protocol: snapshot, history, engines, doctor and benchmark, for agents."""
     address = parse.flag("--listen", parse.address, listen)

@@ -35,7 +35,7 @@ TEXTS = [
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_port_that_looks_like_ours_is_ours(path):
     ports = re.findall(r"(?:127\.0\.0\.1|localhost|\[::1\]|0\.0\.0\.0):(10\d\d\d)\b", path.read_text())
-    assert set(ports) <= {str(config.DEFAULT_PORT)}
+    assert set(ports) <= {str(config.DEFAULT_PORT), str(config.MCP_PORT)}
 
 
 def test_the_port_is_named_where_a_scraper_or_a_reader_needs_it():

@@ -13,6 +13,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ToolAnnotations
 
 from tokwatt_exporter import __version__
+from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import TokwattError
 from tokwatt_exporter.mcp_server import answers, look
@@ -20,6 +21,7 @@ from tokwatt_exporter.mcp_server.benchmark import Runner, pressure
 from tokwatt_exporter.store.queries import QUERIES
 
 T = TypeVar("T")
+MACHINE = (c.HOST_INFO, c.DEVICE_INFO, c.MEMORY_SIZE, c.CPU_CORES)
 READS = ToolAnnotations(read_only_hint=True, destructive_hint=False, idempotent_hint=True, open_world_hint=False)
 RUNS = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=False, open_world_hint=False)
 INSTRUCTIONS = (
@@ -143,8 +145,7 @@ def _resources(server: MCPServer[Any], config: Config) -> None:
 
     @server.resource("tokwatt://machine", mime_type=json_type, description="What this machine is.")
     async def machine() -> str:
-        names = ["tokwatt_host_info", "tokwatt_device_info", "tokwatt_memory_size_bytes", "tokwatt_cpu_cores"]
-        return (await _asked(look.snapshot, config, names)).model_dump_json()
+        return (await _asked(look.snapshot, config, [family.name for family in MACHINE])).model_dump_json()
 
     @server.resource("tokwatt://metrics", mime_type=json_type, description="Every metric there can be.")
     async def metrics() -> str:
