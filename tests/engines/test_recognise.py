@@ -82,6 +82,13 @@ def no_models(engine: FakeEngine) -> FakeEngine:
     return engine
 
 
+def omlx_without(*words: str) -> FakeEngine:
+    engine = kinds.omlx("qwen")
+    status = {key: value for key, value in kinds.OMLX_STATUS.items() if key not in words}
+    engine.routes["/api/status"] = as_json(status)
+    return engine
+
+
 def python_web_server() -> FakeEngine:
     """Python's own web server with a list of models and nothing else of mlx_lm.server."""
     server = {"Server": "BaseHTTP/0.6 Python/3.11.7"}
@@ -127,6 +134,8 @@ TABLE = {
     "mlx-vlm": (lambda: kinds.mlx_vlm(captures("mlx-vlm")), "mlx_vlm"),
     "omlx": (lambda: kinds.omlx("qwen", "llama"), "omlx"),
     "omlx without models": (kinds.omlx, "omlx"),
+    "omlx with a word less": (lambda: omlx_without("models_discovered"), "omlx"),
+    "omlx with two words less": (lambda: omlx_without("models_discovered", "active_requests"), "openai_compatible"),
     "omlx with an API key": (kinds.locked_omlx, "omlx"),
     "exo": (kinds.exo, "exo"),
     "koboldcpp": (lambda: kinds.koboldcpp(captures("koboldcpp")), "koboldcpp"),

@@ -59,7 +59,7 @@ def running(engines: dict[str, FakeEngine], tmp_path_factory: pytest.TempPathFac
     config = folder / "tokwatt.toml"
     tables = [f'[[engine]]\nurl = "{engine.url}"\nname = "{name}"\n' for name, engine in engines.items()]
     config.write_text("".join(tables) + "[discovery]\nenabled = false\n")
-    with daemon(folder / "data", "--config.file", str(config), "--sample-interval", "5s") as running:
+    with daemon(folder / "data", "--config.file", str(config), "--sample-interval", "10s") as running:
         yield running
 
 
@@ -78,7 +78,7 @@ def read(running: RunningDaemon, name: str) -> bool:
 @pytest.mark.parametrize("name", [name for name, (_, kind) in TABLE.items() if kind])
 def test_a_recorded_engine_comes_out_as_reviewed(running: RunningDaemon, engines: dict[str, FakeEngine], name: str):
     kind = TABLE[name][1]
-    wait_for(lambda: read(running, name), 30, "the engine to be read")
+    wait_for(lambda: read(running, name), 60, "the engine to be read")
     text = said(running, name)
     assert f'kind="{kind}"' in text
     golden = GOLDEN / f"{name}.metrics"
@@ -90,7 +90,7 @@ def test_a_recorded_engine_comes_out_as_reviewed(running: RunningDaemon, engines
 
 def test_nothing_but_reading_is_asked_of_anybody(running: RunningDaemon, engines: dict[str, FakeEngine]):
     for name, engine in engines.items():
-        wait_for(lambda name=name: read(running, name), 30, "the engine to be read")
+        wait_for(lambda name=name: read(running, name), 60, "the engine to be read")
         assert {request.method for request in engine.requests} == {"GET"}, name
         never = ANYBODY | FORBIDDEN.get(str(TABLE[name][1]), set())
         asked = {request.path for request in engine.requests}
