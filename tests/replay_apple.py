@@ -33,7 +33,7 @@ from tokwatt_exporter.snapshot import Reading
 
 DEFAULT = Path(__file__).resolve().parents[2] / "shared/captures/macos"
 #: They tell of this process and of engines, of which a recording of a Mac has nothing.
-_NOT_OF_THE_MAC = ("process", "engines", "benchmark", "powermetrics", "clpc")
+_NOT_OF_THE_MAC = ("process", "engines", "benchmark", "proxy", "powermetrics", "clpc")
 _SELF = (c.BUILD_INFO, c.COLLECTOR_SUCCESS, c.COLLECTOR_DURATION, c.COLLECTOR_LAST_SUCCESS, c.COLLECTOR_FAILURES,
          c.COLLECTOR_PROBLEM, c.SAMPLE_INTERVAL, c.SAMPLES_DROPPED)  # fmt: skip
 #: What is in a recording, and the collector that is there for it.

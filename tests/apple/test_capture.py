@@ -18,7 +18,7 @@ from tokwatt_exporter.errors import NotAvailable, UsageError
 SECONDS = 5.0
 NOBODY = Secrets(frozenset(), frozenset())
 #: Not of the machine, or replaced by what is.
-OTHERS = ("process", "engines", "benchmark", "powermetrics", "clpc", "host")
+OTHERS = ("process", "engines", "benchmark", "proxy", "powermetrics", "clpc", "host")
 WITH_A_CLOCK = ("energy", "gpu", "system_power", "thermal", "memory_bandwidth")
 
 
