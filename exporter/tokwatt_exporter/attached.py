@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -62,17 +63,27 @@ def _readings(text: str) -> Iterator[Reading]:
                 yield Reading(ours, labels, float(sample.value))
 
 
+def _is_here(host: str) -> bool:
+    """Whether the address is one of this machine's: nobody can listen on another one."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.bind((host, 0))
+    except OSError:
+        return False
+    return True
+
+
 def _read(url: str, config: Config) -> str:
     import httpx
 
     headers = {"Accept": "text/plain"}
-    if config.web_bearer_token_file:
+    if config.web_bearer_token_file and _is_here(httpx.URL(url).host):
         try:
             headers["Authorization"] = f"Bearer {config.web_bearer_token_file.read_text().strip()}"
         except OSError as error:
             raise NotAttached(f"web.bearer-token-file cannot be read: {error.strerror}") from None
     try:
-        # A certificate is seldom for 127.0.0.1, and the place is this machine.
+        # A certificate is seldom for 127.0.0.1; the token only goes to an address of this machine.
         with httpx.Client(trust_env=False, verify=False, timeout=_SECONDS) as client:
             answer = client.get(url, headers=headers)
     except httpx.HTTPError as error:
