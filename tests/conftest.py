@@ -1,6 +1,7 @@
 """Every test has a home of its own and sees none of the settings of the machine it runs on."""
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ import pytest
 from support import cache
 
 OURS = ("TOKWATT_TEST_CACHE", "TOKWATT_SHARED_CAPTURES")
+#: What starts hundreds of processes, or dies at every step: it has one Python version to do it with.
+SLOW = ("apple/test_replay", "apple/test_soak", "apple/test_capture", "service/test_launchd_runs", "service/test_service_cli",
+        "store/test_crash", "store/test_full_disk", "store/test_upkeep", "store/test_care", "store/test_backup",
+        "proxy/test_command", "proxy/test_relay", "proxy/test_limits", "grafana/test_demo", "mcp_server/", "top/", "doctor/",
+        "bench/test_cli", "bench/test_traps")  # fmt: skip
 
 
 def pytest_configure() -> None:
@@ -17,11 +23,26 @@ def pytest_configure() -> None:
     os.environ["TOKWATT_TEST_CACHE"] = str(cache.root())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(SLOW):
+            item.add_marker("slow")
+
+
 @pytest.fixture(scope="session")
 def _homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     # Not one of pytest's own folders for each: it counts all there are to name the next.
     folder = tmp_path_factory.mktemp("homes")
     return (folder / str(number) for number in itertools.count())
+
+
+@pytest.fixture(autouse=True)
+def _own_log_levels() -> Iterator[None]:
+    # A command that was run in this process has set those of its log.
+    yield
+    for name in ("tokwatt_exporter", "tokwatt_bench"):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(autouse=True)

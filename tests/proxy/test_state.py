@@ -107,7 +107,7 @@ def test_the_series_of_a_proxy_that_was_killed_vanish_and_the_next_one_begins_at
 def test_a_file_that_is_no_state_is_one_row_and_one_line_and_costs_nobody_else(tmp_path, caplog, content, why):
     import fcntl
 
-    caplog.set_level(logging.WARNING)
+    caplog.set_level(logging.WARNING, "tokwatt_exporter")
     held = state(tmp_path)
     collector = Proxy(tmp_path)
     with (tmp_path / FOLDER / "other.json").open("wb") as other:
