@@ -12,10 +12,12 @@ from support import cache
 
 OURS = ("TOKWATT_TEST_CACHE", "TOKWATT_SHARED_CAPTURES")
 #: What starts hundreds of processes, or dies at every step: it has one Python version to do it with.
-SLOW = ("apple/test_replay", "apple/test_soak", "apple/test_capture", "service/test_launchd_runs", "service/test_service_cli",
-        "store/test_crash", "store/test_full_disk", "store/test_upkeep", "store/test_care", "store/test_backup",
-        "proxy/test_command", "proxy/test_relay", "proxy/test_limits", "grafana/test_demo", "mcp_server/", "top/", "doctor/",
-        "bench/test_cli", "bench/test_traps")  # fmt: skip
+SLOW = (
+    "apple/test_replay", "apple/test_soak", "apple/test_capture", "service/test_launchd_runs",
+    "service/test_service_cli", "store/test_crash", "store/test_full_disk", "store/test_upkeep", "store/test_care",
+    "store/test_backup", "proxy/test_command", "proxy/test_relay", "grafana/test_demo", "mcp_server/", "top/",
+    "doctor/", "bench/test_cli", "bench/test_traps",
+)  # fmt: skip
 
 
 def pytest_configure() -> None:
