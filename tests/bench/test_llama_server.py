@@ -92,8 +92,11 @@ def test_an_engine_that_dies_in_the_middle_is_a_failure(tmp_path):
 
 
 def test_completions_are_counted_by_the_engine_too(engine):
-    found = result(measure(engine, runs=1, warmup=0, max_tokens=8, api="completions"))
-    assert (found["failures"], found["tokens"]["generated"], found["tokens"]["source"]) == ([], 8, "usage")
+    found = result(measure(engine, runs=6, warmup=0, max_tokens=8, api="completions"))
+    # A bare prompt may make this random model end at once: that is a failure and no result.
+    assert {failure["class"] for failure in found["failures"]} <= {"empty"}
+    assert found["tokens"]["source"] == "usage"
+    assert 0 < found["tokens"]["generated"] <= 8 * (6 - found["failed"])
 
 
 def test_a_router_loads_its_model_anew_for_each_request(tmp_path):
