@@ -10,6 +10,9 @@ from enum import StrEnum
 
 from tokwatt_exporter.snapshot import Labels, Reading
 
+#: What the names of a histogram's parts end in: buckets, count and sum.
+PARTS = "_bucket", "_count", "_sum"
+
 
 class Kind(StrEnum):
     """What a family is to Prometheus and OTLP; info and state sets are gauges in text format."""
@@ -124,9 +127,10 @@ class Histogram(Family):
     ) -> None:
         super().__init__(name, unit, help, labels, semconv)
         self.ours = ours
-        self.bucket = Part(self, "_bucket", "", (*self.labels, "le"))
-        self.count = Part(self, "_count", "", self.labels)
-        self.sum = Part(self, "_sum", unit, self.labels)
+        bucket, count, sum = PARTS
+        self.bucket = Part(self, bucket, "", (*self.labels, "le"))
+        self.count = Part(self, count, "", self.labels)
+        self.sum = Part(self, sum, unit, self.labels)
         self.parts = self.bucket, self.count, self.sum
 
     def __call__(self, distribution: Distribution, **labels: str | None) -> Iterator[Reading]:

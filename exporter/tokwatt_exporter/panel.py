@@ -21,14 +21,14 @@ def panel(before: Snapshot, now: Snapshot) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True, min_width=8)
     grid.add_column(overflow="fold")
-    for title, parts in rows(_View(before, now)):
+    for title, parts in rows(View(before, now)):
         for number, part in enumerate(parts):
             grid.add_row(title if number == 0 else "", part)
     terminal = sys.stdout.isatty()
     Console(markup=False, highlight=False, width=None if terminal else 1000).print(grid)
 
 
-class _View(NamedTuple):
+class View(NamedTuple):
     """Two snapshots of one machine, asked by family."""
 
     before: Snapshot
@@ -61,8 +61,19 @@ class _View(NamedTuple):
         seconds = (self.now.time_ms - self.before.time_ms) / 1000
         return (last - first) / seconds if first is not None and last is not None and seconds > 0 else None
 
+    def total(self, family: Family, **having: str) -> float | None:
+        """The sum over the series with these labels, whatever others they have."""
+        values = [value for labels, value in self.all(family) if having.items() <= labels.items()]
+        return sum(values) if values else None
 
-def rows(view: _View) -> Iterator[tuple[str, list[str]]]:
+    def growth(self, family: Counter, **having: str) -> float | None:
+        """Growth per second of all series with these labels."""
+        rates = [self.rate(family, **labels) for labels, _ in self.all(family) if having.items() <= labels.items()]
+        known = [rate for rate in rates if rate is not None]
+        return sum(known) if known else None
+
+
+def rows(view: View) -> Iterator[tuple[str, list[str]]]:
     """Title and lines of each part that has something to say."""
     for title, lines in (
         ("Machine", _machine(view)),
@@ -79,7 +90,7 @@ def rows(view: _View) -> Iterator[tuple[str, list[str]]]:
             yield title, said
 
 
-def _machine(view: _View) -> Iterator[str]:
+def _machine(view: View) -> Iterator[str]:
     host, cpu = view.info(c.HOST_INFO), view.info(c.DEVICE_INFO)
     memory = view.one(c.MEMORY_SIZE)
     os = host.get("os_version") or host.get("os")
@@ -87,7 +98,7 @@ def _machine(view: _View) -> Iterator[str]:
     yield _joined([chip, host.get("machine_model"), os, memory and f"{_size(memory)} memory"], ", ")
 
 
-def _power(view: _View) -> Iterator[str]:
+def _power(view: View) -> Iterator[str]:
     whole = view.one(c.SYSTEM_POWER)
     package = view.rate(c.PACKAGE_ENERGY)
     parts = [whole is not None and f"whole machine {whole:.1f} W", package is not None and f"package {package:.1f} W"]
@@ -105,14 +116,14 @@ def _power(view: _View) -> Iterator[str]:
     ])  # fmt: skip
 
 
-def _cpu(view: _View) -> Iterator[str]:
+def _cpu(view: View) -> Iterator[str]:
     for cluster, cores in view.by(c.CPU_CORES, "cluster").items():
         busy = view.rate(c.CPU_BUSY, cluster=cluster)
         clock = _clock(view.one(c.CPU_FREQUENCY, cluster=cluster), view.one(c.CPU_FREQUENCY_MAX, cluster=cluster))
         yield _joined([f"{cluster}: {cores:.0f} cores", busy is not None and f"{busy / cores:.0%} busy", clock])
 
 
-def _gpu(view: _View) -> Iterator[str]:
+def _gpu(view: View) -> Iterator[str]:
     models = {labels["device"]: labels for labels, _ in view.all(c.DEVICE_INFO) if labels.get("kind") == "gpu"}
     families = (c.GPU_UTILIZATION, c.GPU_DRIVER_UTILIZATION, c.GPU_MEMORY_USED)
     devices = {labels["device"] for family in families for labels, _ in view.all(family)}
@@ -130,7 +141,7 @@ def _gpu(view: _View) -> Iterator[str]:
         ])  # fmt: skip
 
 
-def _heat(view: _View) -> Iterator[str]:
+def _heat(view: View) -> Iterator[str]:
     hottest: dict[str, float] = {}
     for labels, value in view.all(c.TEMPERATURE):
         hottest[labels["device"]] = max(value, hottest.get(labels["device"], value))
@@ -140,7 +151,7 @@ def _heat(view: _View) -> Iterator[str]:
     yield _joined([*fans, thermal and f"thermal pressure {thermal}"])
 
 
-def _memory(view: _View) -> Iterator[str]:
+def _memory(view: View) -> Iterator[str]:
     available, cached = view.one(c.MEMORY_AVAILABLE), view.one(c.MEMORY_CACHED)
     parts = [f"{kind} {_size(used)}" for kind, used in view.by(c.MEMORY_USED, "kind").items() if used]
     parts += [f"{_size(value)} {what}" for value, what in ((cached, "cached files"), (available, "available"))
@@ -150,24 +161,18 @@ def _memory(view: _View) -> Iterator[str]:
     yield _joined([pressure and f"pressure {pressure}", swap is not None and f"{_size(swap)} swapped out"])
 
 
-def _traffic(view: _View) -> Iterator[str]:
+def _traffic(view: View) -> Iterator[str]:
     for what, into, out in (
         ("memory", (c.DRAM_READ, "read"), (c.DRAM_WRITTEN, "written")),
         ("disk", (c.DISK_READ, "read"), (c.DISK_WRITTEN, "written")),
         ("network", (c.NETWORK_RECEIVED, "received"), (c.NETWORK_SENT, "sent")),
     ):
         said = [f"{_size(total)}/s {verb}" for family, verb in (into, out)
-                if (total := _growth(view, family)) is not None]  # fmt: skip
+                if (total := view.growth(family)) is not None]  # fmt: skip
         yield f"{what}: {_joined(said)}" if said else ""
 
 
-def _growth(view: _View, family: Counter) -> float | None:
-    rates = [view.rate(family, **labels) for labels, _ in view.all(family)]
-    known = [rate for rate in rates if rate is not None]
-    return sum(known) if known else None
-
-
-def _engines(view: _View) -> Iterator[str]:
+def _engines(view: View) -> Iterator[str]:
     up = view.by(c.ENGINE_UP, "engine")
     for labels, _ in view.all(c.ENGINE_INFO):
         engine = labels["engine"]
@@ -180,17 +185,16 @@ def _engines(view: _View) -> Iterator[str]:
         ])  # fmt: skip
 
 
-def _numbers(view: _View, engine: str) -> Iterator[str]:
-    running = [value for labels, value in view.all(c.REQUESTS_RUNNING) if labels["engine"] == engine]
-    if running:
-        yield f"{sum(running):.0f} running"
+def _numbers(view: View, engine: str) -> Iterator[str]:
+    if (running := view.total(c.REQUESTS_RUNNING, engine=engine)) is not None:
+        yield f"{running:.0f} running"
     for family in (c.ENGINE_PROCESS_FOOTPRINT, c.ENGINE_PROCESS_MEMORY):
         if memory := view.one(family, engine=engine):
             yield f"{_size(memory)} memory"
             return
 
 
-def _problems(view: _View) -> Iterator[str]:
+def _problems(view: View) -> Iterator[str]:
     for labels, _ in view.all(c.COLLECTOR_PROBLEM):
         yield f"{labels['collector']}: {labels['reason']}"
 

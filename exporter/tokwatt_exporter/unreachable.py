@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 
 #: EHOSTUNREACH of macOS; the number is another error's on Linux.
 _MACOS_EHOSTUNREACH = 65
@@ -20,6 +21,20 @@ def explain_unreachable(error: BaseException, host: str | None) -> str | None:
         "no route to host: macOS lets no background agent reach the local network; "
         "`sudo tokwatt service install --system` makes tokwatt a LaunchDaemon, which may, or run it from a terminal"
     )
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and everything wrapped in it; requests and urllib3 wrap in arguments and attributes."""
+    seen: list[BaseException] = []
+    waiting = [error]
+    while waiting:
+        current = waiting.pop()
+        if any(current is known for known in seen):
+            continue
+        seen.append(current)
+        yield current
+        inner = (*current.args, current.__cause__, current.__context__, getattr(current, "reason", None))
+        waiting += [cause for cause in inner if isinstance(cause, BaseException)]
 
 
 def _may_be_local(host: str | None) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.collectors.base import Collector
 from tokwatt_exporter.engines.answers import clean, mapping, number, rows
-from tokwatt_exporter.families import Counter, Distribution, Histogram
+from tokwatt_exporter.engines.distributions import MAX_BOUNDS
+from tokwatt_exporter.families import Counter, Distribution
 from tokwatt_exporter.proxy.counts import REASONS, STATUSES
 from tokwatt_exporter.proxy.state import living
 from tokwatt_exporter.snapshot import Reading
@@ -25,7 +26,6 @@ _TOKENS = {
     "generation": c.PROXY_GENERATION_TOKENS,
 }
 _SPREADS = {"ttft": c.PROXY_TIME_TO_FIRST_TOKEN, "itl": c.PROXY_INTER_TOKEN_LATENCY}
-_MOST_BOUNDS = 48
 
 
 class Proxy(Collector):
@@ -79,13 +79,9 @@ def _model(row: Mapping[str, Any], engine: str, model: str | None) -> Iterator[R
     for kind, family in _TOKENS.items():
         if (count := number(tokens.get(kind))) is not None:
             yield _counted(family, count, engine, model)
-    for key, spread in _SPREADS.items():
+    for key, histogram in _SPREADS.items():
         if found := _distribution(row.get(key)):
-            yield from _spread(spread, found, engine, model)
-
-
-def _spread(family: Histogram, found: Distribution, engine: str, model: str | None) -> Iterator[Reading]:
-    yield from family(found, engine=engine, model=model)
+            yield from histogram(found, engine=engine, model=model)
 
 
 def _counted(family: Counter, value: float, engine: str, model: str | None, *more: tuple[str, str]) -> Reading:
@@ -102,7 +98,7 @@ def _distribution(value: object) -> Distribution | None:
         return None
     edges, held = [number(bound) for bound in bounds], [number(count) for count in counts]
     known = [edge for edge in edges if edge is not None]
-    if len(held) != len(edges) + 1 or not 0 < len(edges) <= _MOST_BOUNDS or None in edges or None in held:
+    if len(held) != len(edges) + 1 or not 0 < len(edges) <= MAX_BOUNDS or None in edges or None in held:
         return None
     if known != sorted(set(known)):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from abc import abstractmethod
 from collections.abc import Iterator
 
 from tokwatt_exporter import __version__
@@ -22,8 +23,6 @@ LATER = 60
 class Part(Collector):
     """What all of them know: the machine, and what time it is."""
 
-    name = "part"
-
     def __init__(self, machine: Machine, clock: Clock) -> None:
         self.machine = machine
         self._clock = clock
@@ -32,9 +31,9 @@ class Part(Collector):
         """The readings now; `NotAvailable` where the machine would have no such source."""
         return self.readings(self._clock.wall())
 
+    @abstractmethod
     def readings(self, now: float) -> Iterator[Reading]:
         """The readings at a time, Unix time."""
-        raise NotImplementedError
 
 
 class Host(Part):

@@ -12,7 +12,7 @@ from tokwatt_exporter.attached import place
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.doctor.finding import Finding
 from tokwatt_exporter.errors import UsageError
-from tokwatt_exporter.unreachable import explain_unreachable
+from tokwatt_exporter.unreachable import causes, explain_unreachable
 
 if TYPE_CHECKING:
     from tokwatt_exporter.sinks.otlp_settings import OtlpSettings
@@ -59,13 +59,8 @@ def _push(wanted: OtlpSettings) -> tuple[str, str] | None:
     return None if status < 300 else (f"it answers with HTTP {status}", "correct the path of --otlp.endpoint")
 
 
-def _explained(error: BaseException | None, host: str | None) -> str | None:
-    # The library wraps the system's error once or twice.
-    while error is not None:
-        if known := explain_unreachable(error, host):
-            return known
-        error = error.__cause__ or error.__context__
-    return None
+def _explained(error: BaseException, host: str | None) -> str | None:
+    return next((known for cause in causes(error) if (known := explain_unreachable(cause, host))), None)
 
 
 def _trust(wanted: OtlpSettings) -> ssl.SSLContext:

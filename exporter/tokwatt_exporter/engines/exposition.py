@@ -15,16 +15,13 @@ from tokwatt_exporter.engines.answers import clean, number
 from tokwatt_exporter.engines.base import Asker
 from tokwatt_exporter.engines.distributions import distribution
 from tokwatt_exporter.errors import EngineError
-from tokwatt_exporter.families import Distribution
+from tokwatt_exporter.families import PARTS, Distribution
 from tokwatt_exporter.snapshot import Reading
 
 #: Lines of interest beyond this many are not an engine's metrics any more.
 MAX_LINES = 10_000
 #: The monitor chooses among this many models; what is said of further ones is not even parsed.
 MAX_MODELS = 2 * MODELS_PER_ENGINE
-
-#: What the parts of a histogram end in.
-HISTOGRAM = "_bucket", "_count", "_sum"
 
 _NAME = re.compile(r"\s*([A-Za-z_:][A-Za-z0-9_:]*)")
 _DECLARED = re.compile(r"#\s*(?:TYPE|HELP)\s+([A-Za-z_:][A-Za-z0-9_:]*)")
@@ -49,7 +46,7 @@ class Row:
 
     def names(self) -> tuple[str, ...]:
         """The names of the samples it needs."""
-        return tuple(self.theirs + end for end in HISTOGRAM) if isinstance(self.ours, Histogram) else (self.theirs,)
+        return tuple(self.theirs + end for end in PARTS) if isinstance(self.ours, Histogram) else (self.theirs,)
 
     def takes(self, labels: Mapping[str, str]) -> bool:
         """Whether a sample with these labels is meant."""
@@ -109,7 +106,7 @@ class Page:
     def has(self, name: str) -> bool:
         """Whether there is such a family, be it without samples so far."""
         names = {name, name.removesuffix("_total"), name.removesuffix("_sum")}
-        return bool({name, name + HISTOGRAM[0]} & self._samples.keys() or names & self._declared)
+        return bool({name, name + PARTS[0]} & self._samples.keys() or names & self._declared)
 
     def samples(self, name: str) -> list[Sample]:
         """The samples of a name; none where one of its lines cannot be read."""

@@ -12,7 +12,7 @@ import math
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -31,7 +31,7 @@ from tokwatt_exporter.sinks.otlp_data import to_metrics_data
 from tokwatt_exporter.sinks.otlp_deliver import Answer, Verdict
 from tokwatt_exporter.sinks.otlp_settings import OtlpSettings, on_loopback
 from tokwatt_exporter.snapshot import Snapshot
-from tokwatt_exporter.unreachable import explain_unreachable
+from tokwatt_exporter.unreachable import causes, explain_unreachable
 
 _BODY_LIMIT = 64 * 1024
 #: A connection idle for longer may have been closed by the other side just now; a new one costs little.
@@ -188,8 +188,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _network_problem(error: BaseException, host: str | None) -> str:
-    causes = list(_causes(error))
-    for cause in causes:
+    for cause in causes(error):
         if isinstance(cause, ssl.SSLError):
             # Its errno is a number of OpenSSL's, and its text has the file and line of the C source.
             words = getattr(cause, "verify_message", "") or cause.reason or "handshake broke"
@@ -205,17 +204,3 @@ def _network_problem(error: BaseException, host: str | None) -> str:
     if isinstance(error, requests.exceptions.ProxyError):
         return "the proxy did not connect"
     return "the connection broke"
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and everything wrapped in it; requests and urllib3 wrap in arguments and attributes, too."""
-    seen: list[BaseException] = []
-    waiting = [error]
-    while waiting:
-        current = waiting.pop()
-        if any(current is known for known in seen):
-            continue
-        seen.append(current)
-        yield current
-        inner = (*current.args, current.__cause__, current.__context__, getattr(current, "reason", None))
-        waiting += [cause for cause in inner if isinstance(cause, BaseException)]

@@ -7,7 +7,6 @@ import re
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 from tokwatt_exporter.errors import StoreError, UsageError
@@ -20,8 +19,8 @@ KEPT = 2
 
 def backup(data_dir: Path, target: Path | None = None, *, wait: float = 5.0, step: Step = lambda name: None) -> Path:
     """Copy the history to `target`, or beside it under the time; gives the path. `StoreError` where there is none."""
-    path = _existing(data_dir)
-    chosen = target or path.with_name(f"{path.name}.backup-{_stamp()}")
+    path = file.existing(data_dir)
+    chosen = target or path.with_name(f"{path.name}.backup-{file.stamp()}")
     if target is not None and target.exists():
         raise UsageError(f"{target} exists already; a backup replaces nothing")
     with file.store_lock(data_dir, wait):
@@ -74,7 +73,7 @@ def _set_aside(path: Path, wait: float, step: Step) -> Path | None:
     except file.StoreDamaged:
         step("aside")
         return file.aside(path)
-    kept = path.with_name(f"{path.name}.replaced-{_stamp()}")
+    kept = path.with_name(f"{path.name}.replaced-{file.stamp()}")
     step("link")
     # A second name and not a new one: at every moment there is a history of that name.
     os.link(path, kept)
@@ -88,13 +87,6 @@ def _check(source: Path, wait: float) -> None:
                 raise StoreError(f"{source} holds no history")
     except StoreError as error:
         raise UsageError(str(error)) from None
-
-
-def _existing(data_dir: Path) -> Path:
-    path = file.path_of(data_dir)
-    if not path.exists():
-        raise StoreError(f"there is no history in {data_dir}")
-    return path
 
 
 def _copy(path: Path, target: Path, wait: float, step: Step) -> None:
@@ -128,7 +120,3 @@ def _write(source: Path, new: Path) -> None:
 def _number(name: str) -> int:
     found = re.search(r"\.schema-(\d+)$", name)
     return int(found[1]) if found else -1
-
-
-def _stamp() -> str:
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")

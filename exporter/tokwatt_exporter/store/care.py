@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokwatt_exporter.errors import StoreError, UsageError
+from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.store import file, schema
 from tokwatt_exporter.store.ingest import ingest
 from tokwatt_exporter.store.samples import MATCHING
@@ -136,8 +136,6 @@ def _copies(data_dir: Path) -> list[str]:
 
 def _taken_in(data_dir: Path, wait: float) -> int:
     """Bytes of the history with its journal in it; `StoreError` where there is none."""
-    path = file.path_of(data_dir)
-    if not path.exists():
-        raise StoreError(f"there is no history in {data_dir}")
+    path = file.existing(data_dir)
     ingest(data_dir, wait=wait)
     return file.size_of(path)

@@ -91,7 +91,7 @@ class Store:
         self, command: str, order: Mapping[str, Any], timeout: float,
         started: Callable[[subprocess.Popen[bytes] | None], None] = lambda child: None,
     ) -> Any:  # fmt: skip
-        child = self._start(command)
+        child = _start((*self._worker, command, "--data-dir", str(self._data_dir)))
         started(child)
         try:
             out, err = child.communicate(json.dumps(order).encode(), timeout)
@@ -103,9 +103,6 @@ class Store:
         for line in err.decode(errors="replace").splitlines():
             log.warning("%s", line)
         return _answer(command, child.returncode, out)
-
-    def _start(self, command: str) -> subprocess.Popen[bytes]:
-        return _start((*self._worker, command, "--data-dir", str(self._data_dir)))
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:

@@ -41,6 +41,19 @@ def path_of(data_dir: Path) -> Path:
     return data_dir / "history.duckdb"
 
 
+def existing(data_dir: Path) -> Path:
+    """The history of a data directory; `StoreError` where there is none."""
+    path = path_of(data_dir)
+    if not path.exists():
+        raise StoreError(f"there is no history in {data_dir}")
+    return path
+
+
+def stamp() -> str:
+    """This moment, for the name of a copy."""
+    return datetime.now(UTC).strftime(_STAMP)
+
+
 def wal_of(path: Path) -> Path:
     """The write-ahead log that belongs to a DuckDB file."""
     return path.with_name(path.name + ".wal")
@@ -182,8 +195,7 @@ def remove(path: Path) -> None:
 
 def aside(path: Path) -> Path:
     """Rename a damaged history and its log; gives the new name."""
-    stamp = datetime.now(UTC).strftime(_STAMP)
-    kept = path.with_name(f"{path.name}.corrupt-{stamp}")
+    kept = path.with_name(f"{path.name}.corrupt-{stamp()}")
     # The log first: a new file must never find the log of the old one beside it.
     with suppress(FileNotFoundError):
         wal_of(path).rename(wal_of(kept))

@@ -11,7 +11,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Footer, Static
 
 from tokwatt_exporter import show
-from tokwatt_exporter.panel import _View as View
+from tokwatt_exporter.panel import View
 from tokwatt_exporter.snapshot import Snapshot
 from tokwatt_exporter.top.lines import Past, screen, watts
 

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter import panel
-from tokwatt_exporter.catalogue import Counter
-from tokwatt_exporter.panel import _View as View
+from tokwatt_exporter.panel import View
 
 #: Samples of a sparkline.
 WIDTH = 24
@@ -64,10 +63,10 @@ def _engines(view: View) -> Iterator[str]:
         numbers = [
             f"{total:.0f} {word}"
             for word, family in (("running", c.REQUESTS_RUNNING), ("waiting", c.REQUESTS_WAITING))
-            if (total := _sum(view, family, engine)) is not None
+            if (total := view.total(family, engine=engine)) is not None
         ]
         for word, counter in (("tokens/s", c.GENERATION_TOKENS), ("prompt tokens/s", c.PROMPT_TOKENS)):
-            if (speed := _speed(view, counter, engine)) is not None:
+            if (speed := view.growth(counter, engine=engine)) is not None:
                 numbers.append(f"{speed:.1f} {word}")
         state = "up" if up.get(engine) else "down"
         yield " · ".join([engine, state, *numbers, *models])
@@ -75,24 +74,13 @@ def _engines(view: View) -> Iterator[str]:
 
 def _cost(view: View) -> Iterator[str]:
     """Joules a token, of all engines at once: the machine's watts are not any one's."""
-    speeds = [_speed(view, c.GENERATION_TOKENS, labels["engine"]) for labels, _ in view.all(c.ENGINE_INFO)]
+    speeds = [view.growth(c.GENERATION_TOKENS, engine=labels["engine"]) for labels, _ in view.all(c.ENGINE_INFO)]
     tokens = sum(speed for speed in speeds if speed is not None)
     power = watts(view)
     for part in ("machine", "package", "gpu", "gpu0"):
         if tokens > 0 and part in power:
             yield f"{power[part] / tokens:.3g} J/token ({part})"
             return
-
-
-def _sum(view: View, family: c.Family, engine: str) -> float | None:
-    values = [value for labels, value in view.all(family) if labels["engine"] == engine]
-    return sum(values) if values else None
-
-
-def _speed(view: View, counter: Counter, engine: str) -> float | None:
-    rates = [view.rate(counter, **labels) for labels, _ in view.all(counter) if labels["engine"] == engine]
-    known = [rate for rate in rates if rate is not None]
-    return sum(known) if known else None
 
 
 def _benchmarks(view: View) -> Iterator[str]:
