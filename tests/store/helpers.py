@@ -8,6 +8,7 @@ import time
 
 import duckdb
 
+from support.warm import warm
 from tokwatt_exporter.catalogue import FAN_SPEED, MEMORY_USED, TEMPERATURE
 from tokwatt_exporter.snapshot import Snapshot
 
@@ -92,6 +93,32 @@ def held(path):
             yield holder.pid
         finally:
             holder.communicate("", timeout=20)
+
+
+_STEP = """
+import itertools, os, pathlib, sys
+left = itertools.count(int(sys.argv[-1]), -1)
+def step(name):
+    if next(left) == 0:
+        os.write(1, name.encode())
+        os._exit(9)
+"""
+
+
+@contextlib.contextmanager
+def dying(folder, code, *modules):
+    """Runs the code, which calls `step`, in processes that end without a word at the step of the last argument.
+
+    Gives a function of the code's arguments: the step's name, empty where the code got through.
+    """
+    with warm(folder, "duckdb", *modules) as python:
+
+        def die_at(*arguments):
+            result = python.run(_STEP + code, *map(str, arguments))
+            assert result.returncode == (9 if result.stdout else 0), result.stderr
+            return result.stdout
+
+        yield die_at
 
 
 def seconds_of(call):

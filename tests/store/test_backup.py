@@ -3,8 +3,7 @@
 import duckdb
 import pytest
 
-from store.helpers import bench, held, rows_of, segments, snapshot, sql, stored
-from support.warm import warm
+from store.helpers import bench, dying, held, rows_of, segments, snapshot, sql, stored
 from tokwatt_exporter.errors import StoreError, StoreLocked, UsageError
 from tokwatt_exporter.store import backup, file, schema
 from tokwatt_exporter.store.ingest import ingest
@@ -68,14 +67,8 @@ def test_only_the_newest_copies_of_before_a_migration_stay(data):
 
 
 _DIE_AT = """
-import itertools, os, pathlib, sys
 from tokwatt_exporter.store import backup
 from tokwatt_exporter.store.ingest import ingest
-left = itertools.count(int(sys.argv[3]), -1)
-def step(name):
-    if next(left) == 0:
-        os.write(1, name.encode())
-        os._exit(9)
 data = pathlib.Path(sys.argv[1])
 if sys.argv[2] == "migrate":
     ingest(data, step=step)
@@ -87,13 +80,7 @@ else:
 @pytest.fixture(scope="module")
 def die_at(tmp_path_factory):
     """The name of the step at which the process ended; empty where it got through."""
-    with warm(tmp_path_factory.mktemp("warm"), "duckdb", "tokwatt_exporter.store.ingest") as python:
-
-        def die_at(data, what, number):
-            result = python.run(_DIE_AT, str(data), str(what), str(number))
-            assert result.returncode == (9 if result.stdout else 0), result.stderr
-            return result.stdout
-
+    with dying(tmp_path_factory.mktemp("warm"), _DIE_AT, "tokwatt_exporter.store.ingest") as die_at:
         yield die_at
 
 

@@ -7,19 +7,12 @@ import time
 
 import pytest
 
-from store.helpers import rows_of, segments, snapshot, stored
-from support.warm import warm
+from store.helpers import dying, rows_of, segments, snapshot, stored
 from tokwatt_exporter.store.ingest import ingest
 from tokwatt_exporter.store.journal import Journal
 
 _DIE_AT = """
-import itertools, os, pathlib, sys
 from tokwatt_exporter.store.ingest import ingest
-left = itertools.count(int(sys.argv[2]), -1)
-def step(name):
-    if next(left) == 0:
-        os.write(1, name.encode())
-        os._exit(9)
 ingest(pathlib.Path(sys.argv[1]), step=step)
 """
 
@@ -47,13 +40,7 @@ def prepare(data):
 @pytest.fixture(scope="module")
 def die_at(tmp_path_factory):
     """Ingest in a process that ends without a word at the given step; the step's name, empty where it got through."""
-    with warm(tmp_path_factory.mktemp("warm"), "duckdb", "tokwatt_exporter.store.ingest") as python:
-
-        def die_at(data, number):
-            result = python.run(_DIE_AT, str(data), str(number))
-            assert result.returncode == (9 if result.stdout else 0), result.stderr
-            return result.stdout
-
+    with dying(tmp_path_factory.mktemp("warm"), _DIE_AT, "tokwatt_exporter.store.ingest") as die_at:
         yield die_at
 
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.helpers import NOON, rows_of, sql, stored
-from support.warm import warm
+from store.helpers import NOON, dying, rows_of, sql, stored
 from tokwatt_exporter.catalogue import ENERGY, FAN_SPEED, MEMORY_USED, SERIES, TEMPERATURE, Counter
 from tokwatt_exporter.snapshot import Snapshot
 from tokwatt_exporter.store import file, read
@@ -299,16 +298,10 @@ def test_without_a_history_there_is_nothing_to_do_and_none_is_made(data):
 
 
 _DIE_AT = f"""
-import itertools, os, pathlib, sys
 from tokwatt_exporter.store import upkeep as module
 from tokwatt_exporter.store.upkeep import Retention, upkeep
 module._WASTE_BYTES = -1
 module._wasted = lambda db: True
-left = itertools.count(int(sys.argv[2]), -1)
-def step(name):
-    if next(left) == 0:
-        os.write(1, name.encode())
-        os._exit(9)
 data, retention = pathlib.Path(sys.argv[1]), Retention({DAY}, {DAY}, None)
 while upkeep(data, retention, now={MIDNIGHT + 3 * DAY + 7200}, rows=1000, step=step).more:
     pass
@@ -318,13 +311,7 @@ while upkeep(data, retention, now={MIDNIGHT + 3 * DAY + 7200}, rows=1000, step=s
 @pytest.fixture(scope="module")
 def die_at(tmp_path_factory):
     """Upkeep in a process that ends without a word at the given step; the step's name, empty where it got through."""
-    with warm(tmp_path_factory.mktemp("warm"), "duckdb", "tokwatt_exporter.store.upkeep") as python:
-
-        def die_at(data, number):
-            result = python.run(_DIE_AT, str(data), str(number))
-            assert result.returncode == (9 if result.stdout else 0), result.stderr
-            return result.stdout
-
+    with dying(tmp_path_factory.mktemp("warm"), _DIE_AT, "tokwatt_exporter.store.upkeep") as die_at:
         yield die_at
 
 
