@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from tokwatt_bench.stream import Recording
+from tokwatt_bench.stream import Recording, decode
 from tokwatt_exporter.streams.answer import Answer, Chunk, excerpt
 from tokwatt_exporter.streams.stream import parse
 
@@ -81,6 +81,7 @@ class Request:
 
 def examine(recording: Recording, dialect: str, index: int, phase: Phase) -> Request:
     """Parse what was recorded and judge it: a result has its finish reason, its terminator and tokens."""
+    decode(recording)
     answer = parse(recording.pieces, dialect) if recording.status == 200 else Answer()
     request = Request(index, phase, recording.started_ms, answer=answer, chunks=answer.chunks)
     request.offsets_ns = tuple(chunk.at_ns - recording.sent_ns for chunk in answer.chunks)

@@ -1,19 +1,14 @@
 """One timed stream: bytes and clock readings now, parsing later.
 
-While an answer comes in, nothing happens but reading: the clock is read as soon as the system call returns, and what
-came is kept beside it. The garbage collector waits.
+While answers come in, nothing happens but reading (`wire`): the clock is read as soon as the system call returns, and
+what came is kept beside it. What HTTP made of the bytes is taken off afterwards, here.
 """
 
 from __future__ import annotations
 
-import gc
 import http.client
 import io
-import socket
-import ssl
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
@@ -28,10 +23,6 @@ _BUFFER = 256 * 1024
 End = Literal["complete", "cut", "timeout", "refused", "unreachable", "not_http", "too_large"]
 
 
-class _TooLarge(Exception):
-    pass
-
-
 @dataclass(slots=True)
 class Recording:
     """What came over the wire and when; times are nanoseconds of `time.perf_counter_ns`, 0 where it did not happen."""
@@ -41,6 +32,8 @@ class Recording:
     connected_ns: int = 0
     #: Taken right before the request was given to the system.
     sent_ns: int = 0
+    #: What each read brought, and when it returned; empty once it is decoded.
+    reads: list[tuple[int, bytes]] = field(default_factory=list)
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     #: Pieces of the body, each with the time at which the read that brought it returned.
@@ -54,117 +47,97 @@ def record(url: str, body: bytes, headers: Mapping[str, str], timeout: float) ->
     """POST the body and record the answer; a connection of its own, at most `timeout` seconds in all. Never raises for
     what the server does: `end` and `detail` say how it went.
     """
-    recording = Recording(started_ms=round(time.time() * 1000))
-    deadline = time.monotonic() + timeout
-    recording.connect_ns = time.perf_counter_ns()
-    try:
-        with _connected(url, deadline) as wire:
-            recording.connected_ns = time.perf_counter_ns()
-            with _no_collection():
-                _exchange(wire, url, body, headers, recording)
-    except TimeoutError:
-        recording.end, recording.detail = "timeout", f"no complete answer within {timeout:g} s"
-    except ConnectionRefusedError:
-        recording.end, recording.detail = "refused", "connection refused"
-    except _TooLarge:
-        recording.end, recording.detail = "too_large", f"more than {MAX_BYTES // 2**20} MiB"
-    except http.client.IncompleteRead:
-        recording.end, recording.detail = "cut", "the connection ended in the middle of the answer"
-    except OSError as error:
-        recording.end = "cut" if recording.sent_ns else "unreachable"
-        recording.detail = error.strerror or str(error) or type(error).__name__
-    except (http.client.HTTPException, ValueError) as error:
-        recording.end, recording.detail = "not_http", f"the answer is not HTTP ({type(error).__name__})"
-    recording.ended_ns = time.perf_counter_ns()
+    from tokwatt_bench.wire import Outgoing, Wires
+
+    with Wires() as wires:
+        wires.start(0, Outgoing(url, encode(url, body, headers), timeout))
+        recording = wires.wait()[0].recording
+    decode(recording)
     return recording
 
 
-class _Wire(io.RawIOBase):
-    """A connected socket that notes when each read returned; what `http.client` takes for its socket."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._deadline = deadline
-        self._bytes = 0
-        self.stamp = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        # The timeout is for the whole answer: one that starts anew with each read would let a trickle last forever.
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._sock.settimeout(left)
-        count = self._sock.recv_into(buffer)
-        self.stamp = time.perf_counter_ns()
-        self._bytes += count
-        if self._bytes > MAX_BYTES:
-            raise _TooLarge
-        return count
-
-    def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(max(self._deadline - time.monotonic(), 0.001))
-        self._sock.sendall(data)
-
-    def close(self) -> None:
-        """Nothing: `http.client` closes what it sent the request with before it has read the answer."""
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self, _BUFFER)
-
-
-@contextmanager
-def _connected(url: str, deadline: float) -> Iterator[_Wire]:
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    address = parts.hostname or "", parts.port or (443 if secure else 80)
-    left = max(deadline - time.monotonic(), 0.001)
-    with socket.create_connection(address, timeout=left) as plain:
-        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if not secure:
-            yield _Wire(plain, deadline)
-            return
-        with ssl.create_default_context().wrap_socket(plain, server_hostname=address[0]) as encrypted:
-            yield _Wire(encrypted, deadline)
-
-
-def _exchange(wire: _Wire, url: str, body: bytes, headers: Mapping[str, str], recording: Recording) -> None:
+def encode(url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """The bytes of a POST of JSON."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection("unused")
-    connection.sock = wire
+    out = connection.sock = _Collector()
     connection.putrequest("POST", parts.path or "/", skip_host=True, skip_accept_encoding=True)
     fixed = {"Host": parts.netloc, "Content-Type": "application/json", "Content-Length": str(len(body))}
     # Compression would gather tokens; a connection kept open would hide where an answer without a length ends.
     fixed |= {"Accept-Encoding": "identity", "Connection": "close"}
     for name, value in (fixed | dict(headers)).items():
         connection.putheader(name, value)
-    recording.sent_ns = time.perf_counter_ns()
     connection.endheaders(body)
-    response = connection.getresponse()
+    return b"".join(out.sent)
+
+
+def decode(recording: Recording) -> None:
+    """Take HTTP off what was read: status, headers and the pieces of the body, and whether all of it came. Once is
+    enough: what is decoded already stays as it is.
+    """
+    reads, recording.reads = recording.reads, []
+    if not reads and (recording.end != "complete" or recording.status or recording.detail):
+        return
     try:
+        _decode(_Replay(reads), recording)
+    except http.client.IncompleteRead:
+        _ended(recording, "cut", "the connection ended in the middle of the answer")
+    except http.client.RemoteDisconnected:
+        _ended(recording, "cut", "the connection ended without an answer")
+    except (http.client.HTTPException, ValueError) as error:
+        _ended(recording, "not_http", f"the answer is not HTTP ({type(error).__name__})")
+
+
+def _ended(recording: Recording, end: End, detail: str) -> None:
+    # Half an answer is half because of what ended it before.
+    if recording.end == "complete":
+        recording.end, recording.detail = end, detail
+
+
+def _decode(wire: _Replay, recording: Recording) -> None:
+    response = http.client.HTTPResponse(wire, method="POST")  # type: ignore[arg-type]
+    try:
+        response.begin()
         recording.status = response.status
         recording.headers = {name.lower(): value for name, value in response.getheaders()}
-        _read(response, wire, recording.pieces)
+        while piece := response.read1(_BUFFER):
+            recording.pieces.append((wire.stamp, piece))
         if response.length:
             raise http.client.IncompleteRead(b"")
     finally:
         response.close()
 
 
-def _read(response: http.client.HTTPResponse, wire: _Wire, pieces: list[tuple[int, bytes]]) -> None:
-    read, keep = response.read1, pieces.append
-    while piece := read(_BUFFER):
-        keep((wire.stamp, piece))
+class _Collector:
+    """What `http.client` takes for the socket it sends to."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.sent.append(bytes(data))
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+class _Replay(io.RawIOBase):
+    """What was read, read again, with the time of each read; what `http.client` takes for its socket."""
+
+    def __init__(self, reads: list[tuple[int, bytes]]) -> None:
+        self._reads = iter(reads)
+        self._rest = memoryview(b"")
+        self.stamp = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        if not self._rest:
+            self.stamp, data = next(self._reads, (self.stamp, b""))
+            self._rest = memoryview(data)
+        target = memoryview(buffer).cast("B")
+        count = min(len(target), len(self._rest))
+        target[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(self, _BUFFER)
