@@ -1,4 +1,4 @@
-"""What the commands print: tables for people, CSV for spreadsheets."""
+"""What the commands print: tables for people, CSV for spreadsheets, a bar while they measure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tokwatt_bench.load import Run
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.show import table
+
+if TYPE_CHECKING:
+    from tokwatt_bench.load import Run
 
 _SECONDS = (
     ("time to first token", "time_to_first_token_seconds", 1e3, "ms"),
