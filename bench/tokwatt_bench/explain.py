@@ -1,0 +1,246 @@
+"""What each figure means, written once: `tokwatt-bench explain`, reports and docs/benchmark.md take it from here."""
+
+# ruff: noqa: RUF001 - formulas have the signs of formulas.
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from tokwatt_exporter.errors import UsageError
+
+SECONDS, RATE, JOULES = "s", "tokens/s", "J/token"
+
+
+class Metric(NamedTuple):
+    """A figure of a result: its dotted name there, what it is called, its unit, its definition, when there is none."""
+
+    name: str
+    title: str
+    unit: str
+    definition: str
+    null: str
+    #: How else people ask for it.
+    aliases: tuple[str, ...] = ()
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "time_to_first_token_seconds", "time to first token", SECONDS,
+        "From sending the request to the first chunk with generated text of any kind: answer, reasoning "
+        "(`reasoning_content`, `reasoning`, `thinking`), refusal or tool call. Never a role, an empty delta or a "
+        "comment. Making the connection is not in it.",
+        "no request succeeded",
+        ("ttft", "first token", "latency"),
+    ),
+    Metric(
+        "time_to_first_answer_token_seconds", "time to first answer token", SECONDS,
+        "From sending the request to the first text that is not reasoning: how long a reader waits for the answer "
+        "itself.",
+        "an answer had only reasoning",
+        ("ttfat", "ttfo", "ttfot", "first answer token", "time to first output token"),
+    ),
+    Metric(
+        "engine_time_to_first_token_seconds", "time to first token, by the engine", SECONDS,
+        "What the engine itself says (llama.cpp's prompt time; Ollama's load and prompt time). The measured one has "
+        "HTTP, queue and template on top.",
+        "it says nothing (most do not)",
+        ("engine ttft", "server ttft"),
+    ),
+    Metric(
+        "inter_token_latency_seconds", "inter-token latency", SECONDS,
+        "Quantiles of the single gaps between tokens, all requests together, so that a pause of half a second is "
+        "seen in p99 and not averaged away. Its interval is of the requests' medians, for gaps within a request "
+        "depend on each other.",
+        "one chunk is not one token in half of the answers or more, or more than a tenth of the tokens shared a "
+        "read with the one before",
+        ("itl", "gap", "token gap", "time between tokens", "tbt"),
+    ),
+    Metric(
+        "mean_inter_token_latency_seconds", "time per output token", SECONDS,
+        "(t_last − t_first) ÷ (n − tokens in the first read), one value a request: the reciprocal of the decode "
+        "speed. The time to first token is not in it, as it is in what some tools call TPOT.",
+        "tokens are not counted, or the answer came at once",
+        ("tpot", "mean itl", "time per token"),
+    ),
+    Metric(
+        "generation_tokens_per_second", "decode speed", RATE,
+        "Tokens after the first read with tokens ÷ (time of the last chunk − time of the first), one value a "
+        "request: what one reader sees. The prefill's wait is not in it, nor the tokens that came with it.",
+        "tokens are not counted, or the answer came at once",
+        ("decode", "decode speed", "tok/s", "tps", "generation", "output tokens per second"),
+    ),
+    Metric(
+        "prompt_tokens_per_second", "prefill speed", RATE,
+        "Prompt tokens that were **not cached** ÷ the time of the prefill; `source` says whose time it is: the "
+        "engine's own where it says one, else the time to first token, which has the queue and the first token in "
+        "it.",
+        "fewer than 16 prompt tokens were not cached, or the engine does not say what was cached and the prompt was "
+        "not new",
+        ("prefill", "prefill speed", "pp", "prompt speed"),
+    ),
+    Metric(
+        "throughput_tokens_per_second", "throughput", RATE,
+        "Generated tokens of all requests together ÷ the time in which they ran: what the engine gives all its "
+        "users, where decode speed is what one of them sees.",
+        "tokens are not counted",
+        ("output throughput", "system throughput", "aggregate tokens per second"),
+    ),
+    Metric(
+        "goodput_requests_per_second", "goodput", "requests/s",
+        "Requests a second that kept the stated limits on time to first token and time per output token (the SLO); "
+        "one that failed did not keep them. The limits stand beside it, for without them the number says nothing.",
+        "no limits were stated",
+        ("slo", "good requests"),
+    ),
+    Metric(
+        "delay_seconds", "delay", SECONDS,
+        "Open loop only: from the time a request was meant to be sent to when it was sent. Latencies of an open "
+        "loop are counted from the intended time, so that a client or an engine that falls behind does not look "
+        "fast (coordinated omission).",
+        "the loop is closed: a request is sent when the one before is answered",
+        ("schedule delay", "coordinated omission", "send delay"),
+    ),
+    Metric(
+        "request_duration_seconds", "request, end to end", SECONDS,
+        "From sending the request to the last event of its answer, usage and terminator included.",
+        "no request succeeded",
+        ("e2e", "end-to-end", "end to end latency", "e2el", "duration"),
+    ),
+    Metric(
+        "chunk_gap_seconds", "gap between chunks", SECONDS,
+        "Quantiles of the gaps between chunks, whatever is in them, all requests together: what a reader sees where "
+        "an engine sends several tokens a chunk.",
+        "no answer had two chunks",
+        ("icl", "inter chunk latency", "chunk gap"),
+    ),
+    Metric(
+        "longest_pause_seconds", "longest pause", SECONDS,
+        "The longest gap between two chunks of any request: a stall that no mean shows.",
+        "no answer had two chunks",
+        ("pause", "stall", "longest gap", "hiccup"),
+    ),
+    Metric(
+        "load_seconds", "model load", SECONDS,
+        "With `--cold`: until the model was in memory; `source` says whose time: `engine`, `load` (its call to "
+        "load) or `request` (one token, where only a request loads). It is in no other figure.",
+        "loads were timed in different ways, or nothing was loaded",
+        ("load", "load time", "cold start", "model load"),
+    ),
+    Metric(
+        "connect_seconds", "connecting", SECONDS,
+        "Making the connection, before the request; it is in no other figure.",
+        "no request succeeded",
+        ("connect", "tcp"),
+    ),
+    Metric(
+        "energy_per_token_joules", "energy per token", JOULES,
+        "(joules − idle watts × seconds) ÷ generated tokens, over the measured requests that succeeded: what the "
+        "answers cost beyond what the machine uses anyway. The prefill is in it.",
+        "no counter can be read, idle power is not known or higher, tokens are not counted, or the engine runs "
+        "elsewhere",
+        ("energy", "joules per token", "j/token", "net energy per token"),
+    ),
+    Metric(
+        "energy.per_token_gross_joules", "energy per token, idle included", JOULES,
+        "All joules ÷ generated tokens, idle power not subtracted: what the machine drew while it answered.",
+        "as above, but for idle power",
+        ("gross energy per token", "idle included"),
+    ),
+    Metric(
+        "energy.prefill_per_token_joules", "energy per prompt token", JOULES,
+        "Joules from sending to the first token, idle subtracted, ÷ prompt tokens that were not cached: the "
+        "prefill's part.",
+        "as energy per token, or the prefill was too short for the counters to move five times",
+        ("prefill energy", "energy prefill", "joules per prompt token"),
+    ),
+    Metric(
+        "energy.decode_per_token_joules", "energy per decoded token", JOULES,
+        "Joules from the first token to the last, idle subtracted, ÷ the tokens after the first: the decode's part.",
+        "as energy per token, or the answer was too short for the counters to move five times",
+        ("decode energy", "energy decode"),
+    ),
+    Metric(
+        "tokens_per_joule", "tokens per joule", "tokens/J",
+        "Generated tokens ÷ joules, idle subtracted: the reciprocal of energy per token, and the same as tokens per "
+        "second per watt.",
+        "energy per token is",
+        ("tok/j", "tok/s/w", "tokens per watt", "efficiency", "tokens per second per watt"),
+    ),
+    Metric(
+        "memory_bandwidth_ratio", "share of the memory bandwidth", "ratio",
+        "Bytes of the model that one token must read × decode speed ÷ the memory bandwidth of the chip: 1 is the "
+        "roofline, where decoding cannot get faster. Near it nothing is to be gained; far below it, look at the "
+        "settings.",
+        "the bandwidth of the chip or the size of the model is not known",
+        ("roofline", "bandwidth", "mbu", "model bandwidth utilization"),
+    ),
+    Metric(
+        "tokens", "tokens", "tokens",
+        "Sums over the requests that succeeded: `prompt`, `generated`, `cached`, and the warm-up's apart, since an "
+        "engine's counters hold both. The engine counts them; `source` names where it says so. Chunks are not "
+        "tokens.",
+        "a request has no count",
+        ("token count", "usage", "cached tokens"),
+    ),
+    Metric(
+        "chunks", "chunks", "chunks",
+        "Chunks an answer (median), tokens a chunk (mean), and the share of chunks that shared a read with the one "
+        "before.",
+        "no request succeeded",
+        ("tokens per chunk", "reads"),
+    ),
+    Metric(
+        "peak_memory_bytes", "peak memory", "bytes",
+        "Highest resident memory of the engine's process and its children during the run, looked at five times a "
+        "second.",
+        "the process is not visible, or on another machine",
+        ("memory", "rss", "footprint"),
+    ),
+)  # fmt: skip
+
+BY_NAME: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
+
+
+def find(asked: str) -> Metric:
+    """The figure of that name, title or abbreviation; `UsageError` with near names where there is none."""
+    words = {word: metric for metric in METRICS for word in _words(metric)}
+    wanted = _plain(asked)
+    if found := words.get(wanted):
+        return found
+    near = dict.fromkeys(words[word].name for word in difflib.get_close_matches(wanted, words, n=6, cutoff=0.6))
+    near |= dict.fromkeys(metric.name for metric in METRICS if len(wanted) > 2 and wanted in _plain(metric.name))
+    hint = f"did you mean {', '.join(list(near)[:4])}?" if near else "`tokwatt-bench explain` lists them all"
+    raise UsageError(f"no figure is called {asked.strip()[:60]!r}; {hint}")
+
+
+def figures(result: Mapping[str, Any]) -> Iterator[tuple[Metric, Any]]:
+    """The figures that a result has a place for, in the order of the definitions, each a number or None, or a summary
+    with `p50`; counts and sums are none.
+    """
+    for metric in METRICS:
+        value: Any = result
+        for part in metric.name.split("."):
+            if not isinstance(value, Mapping) or part not in value:
+                break
+            value = value[part]
+        else:
+            if not isinstance(value, Mapping) or "p50" in value:
+                yield metric, value
+
+
+def markdown() -> str:
+    """The table of figures of docs/benchmark.md."""
+    rows = (
+        f"| `{m.name}` | {m.title[:1].upper()}{m.title[1:]} | {m.unit} | {m.definition} | {m.null} |" for m in METRICS
+    )
+    return "\n".join(("| Figure | Called | Unit | Definition | `null` when |", "|---|---|---|---|---|", *rows, ""))
+
+
+def _words(metric: Metric) -> Iterator[str]:
+    yield from (_plain(word) for word in (metric.name, metric.title, *metric.aliases))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().replace("_", " ").replace("-", " ").replace(".", " ").split())
