@@ -45,26 +45,17 @@ def of(family: Gauge) -> str:
 
 def latest() -> list[Any]:
     """What to compare engines by, and whether one is being measured now."""
-    decode = of(c.BENCHMARK_GENERATION_SPEED)
-    best = f"max_over_time({SHOWN.series(c.BENCHMARK_GENERATION_SPEED, *CHOSEN)}[$__range])"
-    columns = (
-        ("Decode", decode, TOKENS_PER_SECOND),
-        ("Of its best", f"{decode} / {best}", units.PercentUnit),
-        ("Prefill", of(c.BENCHMARK_PROMPT_SPEED), TOKENS_PER_SECOND),
-        ("TTFT median", of(c.BENCHMARK_TTFT_MEDIAN), units.Seconds),
-        ("TTFT 95th", of(c.BENCHMARK_TTFT_P95), units.Seconds),
-        ("Energy per token", of(c.BENCHMARK_ENERGY_PER_TOKEN), units.Joule),
-        ("Peak memory", of(c.BENCHMARK_PEAK_MEMORY), units.BytesIEC),
-        ("Finished", f"{of(c.BENCHMARK_LAST_RUN)} * 1000", units.DateTimeFromNow),
-    )
-    rows = of(c.BENCHMARK_LAST_RUN)
-    keys = [(key, key.capitalize()) for key in KEYS] + [("instance", "Machine")]
+    return [*best(), *running(), machines().span(6), results().span(24).height(9)]
+
+
+def best() -> list[Any]:
+    """The winners."""
     return [
         number(
             "Fastest decode",
             "The engine, model and scenario with the most tokens per second in its latest run.",
             TOKENS_PER_SECOND,
-            Q(f"topk(1, {decode})", SERIES),
+            Q(f"topk(1, {of(c.BENCHMARK_GENERATION_SPEED)})", SERIES),
             empty=NO_RESULT,
         )
         .text_mode(NAMED)
@@ -80,6 +71,12 @@ def latest() -> list[Any]:
         .text_mode(NAMED)
         .span(6)
         .height(4),
+    ]
+
+
+def running() -> list[Any]:
+    """Whether one runs now, and what went wrong."""
+    return [
         number(
             "Running now",
             "Whether a benchmark is running: load and power are synthetic meanwhile.",
@@ -104,19 +101,34 @@ def latest() -> list[Any]:
         .color_mode(BigValueColorMode.VALUE)
         .span(3)
         .height(4),
-        machines().span(6),
-        sheet(
-            "Latest results",
-            "The newest run of each engine, model and scenario. 'Of its best' compares its decode speed "
-            "with the fastest run in the shown time.",
-            [Column(title, by("max", known_or_nan(expr, rows, *KEYS), *KEYS), unit) for title, expr, unit in columns],
-            keys=keys,
-            empty=NO_RESULT,
-            wide=["Model"],
-        )
-        .span(24)
-        .height(9),
     ]
+
+
+def results() -> Any:
+    """The newest of each, side by side."""
+    decode = of(c.BENCHMARK_GENERATION_SPEED)
+    fastest = f"max_over_time({SHOWN.series(c.BENCHMARK_GENERATION_SPEED, *CHOSEN)}[$__range])"
+    columns = (
+        ("Decode", decode, TOKENS_PER_SECOND),
+        ("Of its best", f"{decode} / {fastest}", units.PercentUnit),
+        ("Prefill", of(c.BENCHMARK_PROMPT_SPEED), TOKENS_PER_SECOND),
+        ("TTFT median", of(c.BENCHMARK_TTFT_MEDIAN), units.Seconds),
+        ("TTFT 95th", of(c.BENCHMARK_TTFT_P95), units.Seconds),
+        ("Energy per token", of(c.BENCHMARK_ENERGY_PER_TOKEN), units.Joule),
+        ("Peak memory", of(c.BENCHMARK_PEAK_MEMORY), units.BytesIEC),
+        ("Finished", f"{of(c.BENCHMARK_LAST_RUN)} * 1000", units.DateTimeFromNow),
+    )
+    rows = of(c.BENCHMARK_LAST_RUN)
+    keys = [(key, key.capitalize()) for key in KEYS] + [("instance", "Machine")]
+    return sheet(
+        "Latest results",
+        "The newest run of each engine, model and scenario. 'Of its best' compares its decode speed "
+        "with the fastest run in the shown time.",
+        [Column(title, by("max", known_or_nan(expr, rows, *KEYS), *KEYS), unit) for title, expr, unit in columns],
+        keys=keys,
+        empty=NO_RESULT,
+        wide=["Model"],
+    )
 
 
 def speed() -> list[Any]:

@@ -18,6 +18,9 @@ DEVICE, ENGINE, MODEL = 'device=~"$device"', 'engine=~"$engine"', 'model=~"$mode
 CHOSEN = (ENGINE, MODEL)
 LABELS = ("engine", "model")
 SERIES, PER_ENGINE = "{{engine}} {{model}} {{instance}}", "{{engine}} {{instance}}"
+#: What `tokwatt proxy` counted is named apart: of an engine that counts too, it is the part that passed the proxy.
+PROXIED = f"by the proxy {SERIES}"
+BY_PROXY = "'By the proxy' is what passed `tokwatt proxy`."
 TOKENS_PER_SECOND = "suffix: tok/s"
 NO_HISTOGRAM = "No engine here tells how its times are spread"
 NO_ENGINE = "No engine was found"
@@ -48,13 +51,18 @@ def engines() -> builders.Dashboard:
 
 def now() -> list[Any]:
     """The answers."""
+    return [machine().span(4), *load(), *service()]
+
+
+def load() -> list[Any]:
+    """How much there is to do."""
     return [
-        machine().span(4),
         number(
             "Generation",
-            "Tokens generated per second, by the engines that count them.",
+            f"Tokens generated per second, by the engines that count them. {BY_PROXY}",
             TOKENS_PER_SECOND,
             Q(by("sum", BOARD.rate(c.GENERATION_TOKENS, *CHOSEN), "engine"), PER_ENGINE),
+            Q(by("sum", BOARD.rate(c.PROXY_GENERATION_TOKENS, *CHOSEN), "engine"), f"by the proxy {PER_ENGINE}"),
             empty=NO_REPORT,
             digits=1,
         )
@@ -72,11 +80,18 @@ def now() -> list[Any]:
         .text_mode(BigValueTextMode.VALUE_AND_NAME)
         .span(5)
         .height(4),
+    ]
+
+
+def service() -> list[Any]:
+    """How well it is done."""
+    return [
         number(
             "Time to first token, 95th",
-            "Of 100 requests 95 got their first token within this time.",
+            f"Of 100 requests 95 got their first token within this time. {BY_PROXY}",
             units.Seconds,
             Q(quantile(c.TIME_TO_FIRST_TOKEN, 0.95), SERIES),
+            Q(quantile(c.PROXY_TIME_TO_FIRST_TOKEN, 0.95), PROXIED),
             empty=NO_HISTOGRAM,
         )
         .span(5)
@@ -141,10 +156,12 @@ def speed() -> list[Any]:
     return [
         graph(
             "Tokens",
-            "Prompt tokens processed and tokens generated per second, over all of the time.",
+            f"Prompt tokens processed and tokens generated per second, over all of the time. {BY_PROXY}",
             TOKENS_PER_SECOND,
             Q(BOARD.rate(c.GENERATION_TOKENS, *CHOSEN), f"generated {SERIES}"),
             Q(BOARD.rate(c.PROMPT_TOKENS, *CHOSEN), f"prompt {SERIES}"),
+            Q(BOARD.rate(c.PROXY_GENERATION_TOKENS, *CHOSEN), f"generated, {PROXIED}", line=True),
+            Q(BOARD.rate(c.PROXY_PROMPT_TOKENS, *CHOSEN), f"prompt, {PROXIED}", line=True),
             empty=NO_REPORT,
         )
         .span(8)
@@ -177,22 +194,26 @@ def speed() -> list[Any]:
 def latency() -> list[Any]:
     """How long things take, as the engine measures them."""
     spreads = (
-        ("Time to first token", "From a request's arrival to its first token.", c.TIME_TO_FIRST_TOKEN),
-        ("Inter-token latency", "Between two tokens of a stream.", c.INTER_TOKEN_LATENCY),
-        ("Request duration", "Whole requests.", c.REQUEST_DURATION),
-    )
+        ("Time to first token", "From a request's arrival to its first token.", c.TIME_TO_FIRST_TOKEN,
+         c.PROXY_TIME_TO_FIRST_TOKEN),
+        ("Inter-token latency", "Between two tokens of a stream.", c.INTER_TOKEN_LATENCY, c.PROXY_INTER_TOKEN_LATENCY),
+        ("Request duration", "Whole requests.", c.REQUEST_DURATION, c.PROXY_REQUEST_DURATION),
+    )  # fmt: skip
     return [
         graph(
             title,
-            f"{what} Median as the engine's histogram tells it, no finer than its buckets. Dashed: 95th percentile.",
+            f"{what} Median, no finer than the buckets of the engine's own histogram, or of `tokwatt proxy` before it. "
+            "Dashed: 95th percentile.",
             units.Seconds,
             Q(quantile(family, 0.5), f"median {SERIES}"),
             Q(quantile(family, 0.95), f"95th {SERIES}", line=True),
+            Q(quantile(proxied, 0.5), f"median, {PROXIED}"),
+            Q(quantile(proxied, 0.95), f"95th, {PROXIED}", line=True),
             empty=NO_HISTOGRAM,
         )
         .span(8)
         .height(8)
-        for title, what, family in spreads
+        for title, what, family, proxied in spreads
     ]
 
 
@@ -203,42 +224,52 @@ def quantile(family: Histogram, share: float) -> str:
 
 def requests() -> list[Any]:
     """Whether requests have to wait, for whom and why."""
+    return [waiting().span(8).height(8), caches().span(8).height(8), failures().span(8).height(8)]
+
+
+def waiting() -> Any:
+    """The queue."""
+    return graph(
+        "Running and waiting",
+        "Requests that run. Dashed: those that wait, which means that the engine is the bottleneck, and connections to "
+        "`tokwatt proxy`.",
+        units.Short,
+        Q(BOARD.series(c.REQUESTS_RUNNING, *CHOSEN), f"running {SERIES}"),
+        Q(BOARD.series(c.REQUESTS_WAITING, *CHOSEN), f"waiting {SERIES}", line=True),
+        Q(BOARD.series(c.PROXY_CONNECTIONS, ENGINE), f"connections to the proxy {PER_ENGINE}", line=True),
+        empty=NO_REPORT,
+    )
+
+
+def caches() -> Any:
+    """What need not be computed again."""
     hits = f"{BOARD.rate(c.PREFIX_CACHE_HITS, *CHOSEN)} / ({BOARD.rate(c.PREFIX_CACHE_QUERIES, *CHOSEN)} > 0)"
-    return [
-        graph(
-            "Running and waiting",
-            "Requests that run. Dashed: those that wait, which means that the engine is the bottleneck.",
-            units.Short,
-            Q(BOARD.series(c.REQUESTS_RUNNING, *CHOSEN), f"running {SERIES}"),
-            Q(BOARD.series(c.REQUESTS_WAITING, *CHOSEN), f"waiting {SERIES}", line=True),
-            empty=NO_REPORT,
-        )
-        .span(8)
-        .height(8),
-        graph(
-            "Caches",
-            "Used share of the KV cache. Dashed: the share of prompt tokens that the prefix cache had.",
-            units.PercentUnit,
-            Q(BOARD.series(c.KV_CACHE_USAGE, *CHOSEN), f"KV cache {SERIES}"),
-            Q(hits, f"prefix hits {SERIES}", line=True),
-            empty=NO_REPORT,
-        )
-        .max(1)
-        .span(8)
-        .height(8),
-        graph(
-            "Failures and preemptions",
-            "Requests per second that failed, and that were pushed back for lack of KV cache. Dashed: all that "
-            "finished.",
-            units.RequestsPerSecond,
-            Q(BOARD.rate(c.REQUESTS_FAILED, *CHOSEN), f"failed {SERIES}"),
-            Q(BOARD.rate(c.PREEMPTIONS, *CHOSEN), f"preempted {SERIES}"),
-            Q(BOARD.rate(c.REQUESTS, *CHOSEN), f"finished {SERIES}", line=True),
-            empty=NO_REPORT,
-        )
-        .span(8)
-        .height(8),
-    ]
+    cached, prompt = (BOARD.rate(f, *CHOSEN) for f in (c.PROXY_CACHED_PROMPT_TOKENS, c.PROXY_PROMPT_TOKENS))
+    return graph(
+        "Caches",
+        f"Used share of the KV cache. Dashed: the share of prompt tokens that the prefix cache had. {BY_PROXY}",
+        units.PercentUnit,
+        Q(BOARD.series(c.KV_CACHE_USAGE, *CHOSEN), f"KV cache {SERIES}"),
+        Q(hits, f"prefix hits {SERIES}", line=True),
+        Q(f"{cached} / ({prompt} > 0)", f"prefix hits, {PROXIED}", line=True),
+        empty=NO_REPORT,
+    ).max(1)
+
+
+def failures() -> Any:
+    """What did not come to its end."""
+    return graph(
+        "Failures and preemptions",
+        "Requests per second that failed, that were pushed back for lack of KV cache, and that did not end well at "
+        "`tokwatt proxy`, by their status. Dashed: all that finished.",
+        units.RequestsPerSecond,
+        Q(BOARD.rate(c.REQUESTS_FAILED, *CHOSEN), f"failed {SERIES}"),
+        Q(BOARD.rate(c.PREEMPTIONS, *CHOSEN), f"preempted {SERIES}"),
+        Q(BOARD.rate(c.PROXY_REQUESTS, *CHOSEN, 'status!="2xx"'), f"{{{{status}}}}, {PROXIED}"),
+        Q(BOARD.rate(c.REQUESTS, *CHOSEN), f"finished {SERIES}", line=True),
+        Q(BOARD.rate(c.PROXY_REQUESTS, *CHOSEN, 'status="2xx"'), f"finished, {PROXIED}", line=True),
+        empty=NO_REPORT,
+    )
 
 
 def resources() -> list[Any]:
@@ -247,11 +278,12 @@ def resources() -> list[Any]:
         graph(
             "Memory of engines",
             "Resident memory of the engine's processes, and what ends with them: its footprint, GPU memory included. "
-            "Dashed: GPU memory as the driver counts it.",
+            "Dashed: GPU memory as the driver counts it, and memory of the Neural Engine.",
             units.BytesIEC,
             Q(BOARD.series(c.ENGINE_PROCESS_MEMORY, ENGINE), f"resident {PER_ENGINE}"),
             Q(BOARD.series(c.ENGINE_PROCESS_FOOTPRINT, ENGINE), f"footprint {PER_ENGINE}"),
             Q(BOARD.series(c.ENGINE_PROCESS_GPU_MEMORY, ENGINE, DEVICE), f"{{{{device}}}} {PER_ENGINE}", line=True),
+            Q(BOARD.series(c.ENGINE_PROCESS_NEURAL, ENGINE), f"Neural Engine {PER_ENGINE}", line=True),
             empty="No process of an engine can be seen",
         )
         .span(8)

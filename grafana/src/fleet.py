@@ -35,36 +35,37 @@ def fleet() -> builders.Dashboard:
         "table to see it on its own.",
         "1h",
     )
-    return filled(made, (("Now", now()), ("Machines", machines()), ("Course", course())))
+    return filled(made, (("Now", now()), ("Machines", machines()), ("Course", [*course(), *state()])))
 
 
 def now() -> list[Any]:
     """The answers, and what is down."""
+    return [present().span(4).height(5), *totals(), what_is_down().span(8).height(5)]
+
+
+def present() -> Any:
+    """How many there are, and how many are none."""
+    panel = number(
+        "Machines",
+        "Machines that are there now, and those of the shown time that are not. Red: machines that are a demo, "
+        "nothing of them was measured.",
+        units.Short,
+        Q(f"count({HERE})", "up"),
+        Q(f"count({SEEN}) - (count({HERE}) or vector(0))", "down"),
+        Q(f"count({by('max', BOARD.series(c.DEMO_INFO))})", "DEMO"),
+        empty=NO_DATA,
+        digits=0,
+    )
+    panel = panel.override_by_query("C", [RED]).color_mode(BigValueColorMode.VALUE)
+    return panel.text_mode(BigValueTextMode.VALUE_AND_NAME)
+
+
+def totals() -> list[Any]:
+    """What all of them take and give."""
     tokens = by("sum", BOARD.rate(c.GENERATION_TOKENS))
     generating = f"({BOARD.machine_joules()}) and {ON_TARGET} ({tokens} > 0)"
-    down = (
-        by("max", f"{SEEN} unless {ON_TARGET} {HERE}"),
-        by("max", f"{BOARD.series(c.ENGINE_UP)} == 0", "engine"),
-        by("max", f"{BOARD.series(c.COLLECTOR_SUCCESS)} == 0", "collector"),
-    )
     measured = f"({tokens} > 0) and {ON_TARGET} ({BOARD.machine_joules()})"
     return [
-        number(
-            "Machines",
-            "Machines that are there now, and those of the shown time that are not. Red: machines that are a demo, "
-            "nothing of them was measured.",
-            units.Short,
-            Q(f"count({HERE})", "up"),
-            Q(f"count({SEEN}) - (count({HERE}) or vector(0))", "down"),
-            Q(f"count({by('max', BOARD.series(c.DEMO_INFO))})", "DEMO"),
-            empty=NO_DATA,
-            digits=0,
-        )
-        .override_by_query("C", [RED])
-        .color_mode(BigValueColorMode.VALUE)
-        .text_mode(BigValueTextMode.VALUE_AND_NAME)
-        .span(4)
-        .height(5),
         number(
             "Power",
             "Of all machines that measure it; where the whole machine is not measured, the least it can be.",
@@ -94,18 +95,25 @@ def now() -> list[Any]:
         )
         .span(4)
         .height(5),
-        sheet(
-            "What is down",
-            "Machines that were there in the shown time and are not now, engines that do not answer, collectors that "
-            "fail. A machine alone in its row is down as a whole.",
-            [Column("", " or ".join(down), "none")],
-            keys=[("instance", "Machine"), ("engine", "Engine"), ("collector", "Collector")],
-            empty="Nothing is down where machines are listed",
-            links={"Machine": ("Show this machine", HOST)},
-        )
-        .span(8)
-        .height(5),
     ]
+
+
+def what_is_down() -> Any:
+    """Machines, engines and collectors that should be looked after."""
+    down = (
+        by("max", f"{SEEN} unless {ON_TARGET} {HERE}"),
+        by("max", f"{BOARD.series(c.ENGINE_UP)} == 0", "engine"),
+        by("max", f"{BOARD.series(c.COLLECTOR_SUCCESS)} == 0", "collector"),
+    )
+    return sheet(
+        "What is down",
+        "Machines that were there in the shown time and are not now, engines that do not answer, collectors that "
+        "fail. A machine alone in its row is down as a whole.",
+        [Column("", " or ".join(down), "none")],
+        keys=[("instance", "Machine"), ("engine", "Engine"), ("collector", "Collector")],
+        empty="Nothing is down where machines are listed",
+        links={"Machine": ("Show this machine", HOST)},
+    )
 
 
 def machines() -> list[Any]:
@@ -121,12 +129,13 @@ def machines() -> list[Any]:
         Column("Models", by("sum", BOARD.series(c.ENGINE_MODELS_LOADED)), units.Short),
         Column("Generation", by("sum", BOARD.rate(c.GENERATION_TOKENS)), TOKENS_PER_SECOND),
         Column("Waiting", by("sum", BOARD.series(c.REQUESTS_WAITING)), units.Short),
+        Column("Battery", BOARD.series(c.BATTERY_CHARGE), units.PercentUnit),
     )
     return [
         sheet(
             "All machines",
             "What was there in the shown time. 'Memory used' is what cannot be handed out, 'Waiting' the requests that "
-            "are queued. A machine's name leads to its own board.",
+            "are queued, 'Battery' its charge. A machine's name leads to its own board.",
             [column._replace(expr=by("max", in_row(column.expr), "chip")) for column in columns],
             keys=[("instance", "Machine"), ("chip", "Chip")],
             empty=NO_DATA,
@@ -175,6 +184,12 @@ def course() -> list[Any]:
         )
         .span(8)
         .height(8),
+    ]
+
+
+def state() -> list[Any]:
+    """Whether any of them is at its limit."""
+    return [
         graph(
             "GPU busy",
             "The busiest GPU of each machine.",

@@ -14,7 +14,14 @@ from tokwatt_exporter import catalogue as c
 
 def exporter() -> list[Any]:
     """Its panels."""
-    problems = by("max", BOARD.series(c.COLLECTOR_PROBLEM), "collector", "problem", "reason")
+    return [*collectors(), *freshness()]
+
+
+def collectors() -> list[Any]:
+    """Which of them work, and why others do not."""
+    engine = f'label_replace({BOARD.series(c.ENGINE_PROBLEM)}, "collector", "$1", "engine", "(.+)")'
+    engine = f'label_replace({engine}, "problem", "engine", "", "")'
+    problems = by("max", f"{BOARD.series(c.COLLECTOR_PROBLEM)} or {engine}", "collector", "problem", "reason")
     return [
         timeline(
             "Collectors",
@@ -29,19 +36,26 @@ def exporter() -> list[Any]:
         .height(9),
         sheet(
             "Why something is not there",
-            "Collectors without readings, and what they lack.",
+            "Collectors without readings and engines that tell less than they could, and what they lack.",
             [Column("", problems, "none")],
-            keys=[("instance", "Machine"), ("collector", "Collector"), ("problem", "Problem"), ("reason", "Reason")],
+            keys=[("instance", "Machine"), ("collector", "Of"), ("problem", "Problem"), ("reason", "Reason")],
             empty="Nothing, where the collectors beside this are fine",
             wide=["Reason"],
         )
         .span(12)
         .height(9),
+    ]
+
+
+def freshness() -> list[Any]:
+    """How long reading takes, and how old the newest is."""
+    return [
         graph(
             "Duration of collectors",
-            "How long each collector's latest run took.",
+            "How long each collector's latest run took. Dashed: the latest probe of each engine.",
             units.Seconds,
             Q(BOARD.series(c.COLLECTOR_DURATION), "{{collector}} {{instance}}"),
+            Q(BOARD.series(c.ENGINE_PROBE_DURATION), "{{engine}} {{instance}}", line=True),
             empty=NO_DATA,
         )
         .span(12)

@@ -14,9 +14,13 @@ from panels import NO_DATA, NO_REPORT, NO_SENSOR, Q, graph, number, states, time
 from promql import BOARD, SHOWN, by
 from tokwatt_exporter import catalogue as c
 
-DEVICE, ENGINE, MODEL = 'device=~"$device"', 'engine=~"$engine"', "{{engine}} {{model}} {{instance}}"
+DEVICE, ENGINE = 'device=~"$device"', 'engine=~"$engine"'
 TOKENS_PER_SECOND = "suffix: tok/s"
 JOULES_PER_KILOWATT_HOUR = "3.6e6"
+LOWER_BOUND = (
+    "The whole machine where it is measured; elsewhere the larger of the CPU package and the sum of all devices, which "
+    "is the least it can be."
+)
 
 
 def host() -> builders.Dashboard:
@@ -39,9 +43,9 @@ def host() -> builders.Dashboard:
     rows = (
         ("Now", now()),
         ("Power and heat", power_and_heat()),
-        ("CPU and memory", cpu_and_memory()),
+        ("CPU and memory", [*cpu_and_memory(), *pressure()]),
         ("GPU", gpu()),
-        ("Engines", engines()),
+        ("Clocks and traffic", clocks_and_traffic()),
         ("Exporter health", exporter()),
     )
     return filled(made, rows)
@@ -49,31 +53,13 @@ def host() -> builders.Dashboard:
 
 def now() -> list[Any]:
     """The answers."""
-    lower_bound = (
-        "The whole machine where it is measured; elsewhere the larger of the CPU package and the sum of all "
-        "devices, which is the least it can be."
-    )
-    joules = SHOWN.machine_joules("increase")
-    kilowatt_hours = f"({joules}) / {JOULES_PER_KILOWATT_HOUR}"
     speed = by("sum", BOARD.rate(c.GENERATION_TOKENS, ENGINE))
     return [
         machine().span(5),
-        number("Power", lower_bound, units.Watt, Q(BOARD.machine_joules()), empty=NO_SENSOR, digits=1)
+        number("Power", LOWER_BOUND, units.Watt, Q(BOARD.machine_joules()), empty=NO_SENSOR, digits=1)
         .span(4)
         .height(4),
-        number(
-            "Energy and cost today",
-            f"Since midnight; cost is energy times the price per kWh above. {lower_bound}",
-            "kwatth",
-            Q(kilowatt_hours, "energy {{instance}}"),
-            Q(f"({kilowatt_hours}) * $price", "cost {{instance}}", unit=units.Short),
-            empty=NO_SENSOR,
-            digits=2,
-        )
-        .time_from("now/d")
-        .text_mode(BigValueTextMode.VALUE_AND_NAME)
-        .span(6)
-        .height(4),
+        today().span(6).height(4),
         number(
             "Generation",
             "Tokens generated per second, by all engines that count them.",
@@ -97,16 +83,33 @@ def now() -> list[Any]:
     ]
 
 
+def today() -> Any:
+    """Energy and what it costs."""
+    kilowatt_hours = f"({SHOWN.machine_joules('increase')}) / {JOULES_PER_KILOWATT_HOUR}"
+    panel = number(
+        "Energy and cost today",
+        f"Since midnight; cost is energy times the price per kWh above. {LOWER_BOUND}",
+        "kwatth",
+        Q(kilowatt_hours, "energy {{instance}}"),
+        Q(f"({kilowatt_hours}) * $price", "cost {{instance}}", unit=units.Short),
+        empty=NO_SENSOR,
+        digits=2,
+    )
+    return panel.time_from("now/d").text_mode(BigValueTextMode.VALUE_AND_NAME)
+
+
 def power_and_heat() -> list[Any]:
     """Where the energy goes, and how warm it gets."""
     return [
         graph(
             "Power by device",
-            "Mean power from the energy counters. Dashed: the whole machine, and the CPU package with all its parts.",
+            "Mean power from the energy counters. Dashed: the whole machine, the CPU package with all its parts, and "
+            "what goes into the battery; below zero it drives the machine.",
             units.Watt,
             Q(BOARD.rate(c.ENERGY, DEVICE), "{{device}} {{instance}}"),
             Q(BOARD.rate(c.SYSTEM_ENERGY), "whole machine {{instance}}", line=True),
             Q(BOARD.rate(c.PACKAGE_ENERGY), "CPU package {{instance}}", line=True),
+            Q(BOARD.series(c.BATTERY_POWER), "battery {{instance}}", line=True),
             empty=NO_SENSOR,
             stack=True,
         )
@@ -166,6 +169,12 @@ def cpu_and_memory() -> list[Any]:
         )
         .span(12)
         .height(7),
+    ]
+
+
+def pressure() -> list[Any]:
+    """Whether the machine is at its limits."""
+    return [
         timeline(
             "Pressure and power mode",
             "Memory and thermal pressure as the OS sees them, where the power comes from, and the power mode.",
@@ -225,24 +234,43 @@ def gpu() -> list[Any]:
     ]
 
 
-def engines() -> list[Any]:
-    """Whether they work; more is on the board of engines."""
+def clocks_and_traffic() -> list[Any]:
+    """What limits decoding: clocks that fall, and bytes that have to come from somewhere."""
     return [
-        timeline(
-            "Engines",
-            "Whether the last probe of each engine succeeded.",
-            (Q(BOARD.series(c.ENGINE_UP, ENGINE), "{{engine}} {{instance}}"), [("down", "red"), ("up", "green")]),
-            empty="No engine was found",
+        graph(
+            "Clocks",
+            "Mean clock of each CPU cluster and GPU. Dashed: the highest it has.",
+            units.Hertz,
+            Q(BOARD.series(c.CPU_FREQUENCY), "{{cluster}} {{instance}}"),
+            Q(BOARD.series(c.GPU_FREQUENCY, DEVICE), "{{device}} {{instance}}"),
+            Q(BOARD.series(c.CPU_FREQUENCY_MAX), "{{cluster}} highest {{instance}}", line=True),
+            Q(BOARD.series(c.GPU_FREQUENCY_MAX, DEVICE), "{{device}} highest {{instance}}", line=True),
+            empty=NO_SENSOR,
         )
         .span(12)
         .height(7),
         graph(
-            "Tokens",
-            "Prompt tokens processed and tokens generated per second, over all of the time.",
-            TOKENS_PER_SECOND,
-            Q(BOARD.rate(c.GENERATION_TOKENS, ENGINE), f"generated {MODEL}"),
-            Q(BOARD.rate(c.PROMPT_TOKENS, ENGINE), f"prompt {MODEL}"),
-            empty=NO_REPORT,
+            "Memory bandwidth and traffic",
+            "Bytes read from and written to memory, on chips that count them: decoding reads a model's weights for "
+            "every token. Dashed, on the right: disks and network.",
+            units.BytesPerSecondSI,
+            Q(BOARD.rate(c.DRAM_READ), "memory read {{instance}}"),
+            Q(BOARD.rate(c.DRAM_WRITTEN), "memory written {{instance}}"),
+            *(
+                Q(
+                    BOARD.rate(family),
+                    f"{{{{device}}}} {what} {{{{instance}}}}",
+                    line=True,
+                    unit=units.BytesPerSecondIEC,
+                )
+                for family, what in (
+                    (c.DISK_READ, "read"),
+                    (c.DISK_WRITTEN, "written"),
+                    (c.NETWORK_RECEIVED, "received"),
+                    (c.NETWORK_SENT, "sent"),
+                )
+            ),
+            empty=NO_SENSOR,
         )
         .span(12)
         .height(7),

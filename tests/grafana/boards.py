@@ -22,7 +22,7 @@ def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
 def filled_in(text: str, instance: str, seconds: int, window: str = "2m") -> str:
     """The expression as Grafana sends it."""
     values = {"job": ".+", "instance": instance, "price": "0.30", "__rate_interval": window, "__range": f"{seconds}s"}
-    return re.sub(r"\$(\w+)", lambda match: values.get(match[1], ".+"), text)
+    return re.sub(r"\$([a-z_]\w*)", lambda match: values.get(match[1], ".+"), text)
 
 
 def answers(

@@ -127,7 +127,7 @@ def test_a_legend_uses_labels_that_the_result_has(query):
 @EACH_QUERY
 def test_only_variables_that_the_board_has_are_used(query):
     variables = {variable["name"] for variable in BOARDS[query.board]["templating"]["list"]}
-    assert set(re.findall(r"\$(\w+)", query.text)) <= variables | {"__rate_interval", "__range"}
+    assert set(re.findall(r"\$([a-z_]\w*)", query.text)) <= variables | {"__rate_interval", "__range"}
 
 
 @EACH_PANEL

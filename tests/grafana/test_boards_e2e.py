@@ -21,7 +21,7 @@ EVERYTHING, HARDLY_ANYTHING = "workstation:1", "vm:1"
 #: What a virtual machine without sensors and engines has to say.
 ALWAYS = {
     "All machines", "CPU busy", "Memory", "Machine", "Machines", "Collectors", "Why something is not there",
-    "Duration of collectors", "Age of the newest", "Running now",
+    "Duration of collectors", "Age of the newest", "Running now", "Clocks",
 }  # fmt: skip
 #: What shows faults is empty at the end of the data, when all is well again: it is asked in the middle.
 OF_FAULTS, AMID_FAULTS = {"What is down"}, 4100
@@ -121,6 +121,12 @@ def test_the_columns_of_a_table_are_joined_into_one_row_per_key(database, panel)
     assert len(every) == most
     assert all(len(answer) == most for answer in rows) or database.otlp
     assert all({*keys, "job"} == row.keys() for row in rows[0])
+
+
+def test_an_engine_that_tells_less_than_it_could_stands_beside_the_collectors_with_its_reason(database):
+    [panel] = [p for p in BOARDS["tokwatt-host"]["panels"] if p["title"] == "Why something is not there"]
+    rows = [row["metric"] for row in next(answers(database, panel, EVERYTHING))]
+    assert {(row["collector"], row["problem"]) for row in rows} == {("amdgpu", "not_available"), ("ollama", "engine")}
 
 
 def test_a_figure_that_is_not_known_is_told_apart_from_zero_in_the_table(database):
