@@ -7,7 +7,6 @@ the default. A value that cannot be read is a `UsageError` that names where it c
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ import platformdirs
 
 from tokwatt_exporter import parse
 from tokwatt_exporter.collectors.registry import NAMES
+from tokwatt_exporter.config_file import read_file
 from tokwatt_exporter.demo import NAMES as DEMO_NAMES
 from tokwatt_exporter.engine_config import EngineConfig as EngineConfig
 from tokwatt_exporter.engine_config import engine_config
@@ -94,6 +94,26 @@ class Config:
     history_retention_1h: float | None = option(
         "history.retention-1h", parse.optional_duration, None,
         "How long roll-ups by the hour are kept. Default: for ever.", metavar="DURATION",
+    )  # fmt: skip
+    history_export: str | None = option(
+        "history.export", parse.optional_destination, None,
+        "Folder or URL that gets the history as Parquet on schedule. Off unless set.", metavar="DIR|URL",
+    )  # fmt: skip
+    history_export_interval: float = option(
+        "history.export-interval", parse.duration, "1h", "Time between two exports.", metavar="DURATION"
+    )
+    history_attach: str | None = option(
+        "history.attach", parse.optional_destination, None,
+        "DuckLake of a fleet, ducklake:postgres:…, or its Parquet folder, which gets the history too.", secret=True,
+        metavar="LAKE",
+    )  # fmt: skip
+    history_attach_data_path: str | None = option(
+        "history.attach-data-path", parse.optional_destination, None,
+        "Folder or URL of the DuckLake's Parquet files, where its catalogue does not know it yet.", metavar="DIR|URL",
+    )  # fmt: skip
+    history_attach_python: Path | None = option(
+        "history.attach-python", parse.optional_path, None,
+        "Python whose DuckDB has the extension ducklake. Default: the one that runs tokwatt.", metavar="FILE",
     )  # fmt: skip
     otlp_endpoint: str | None = option(
         "otlp.endpoint", parse.optional_url, None,
@@ -180,7 +200,8 @@ def load(
     """The effective configuration. `flags` are by dotted key and hold only what was given."""
     flags = flags or {}
     path = file or _path_from(environ) or default_config_file()
-    tables = read_file(path, must_exist=file is not None or bool(_path_from(environ)))
+    known = {f.metadata["key"] for f in options()} | {f"collector.{name}" for name in NAMES}
+    tables = read_file(path, known, must_exist=file is not None or bool(_path_from(environ)))
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for f in options():
@@ -198,54 +219,9 @@ def variable(key: str) -> str:
     return "TOKWATT_" + key.upper().replace(".", "_").replace("-", "_")
 
 
-def read_file(path: Path, *, must_exist: bool) -> dict[str, Any]:
-    """The values of the TOML file by dotted key, checked for unknown ones; empty where there is and need be none."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if must_exist:
-            raise UsageError(f"{path}: no such configuration file") from None
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from None
-    flat = dict(_flat(tables))
-    _check_keys(flat, path)
-    return flat
-
-
 def _path_from(environ: Mapping[str, str]) -> Path | None:
     given = environ.get(variable("config.file"))
     return Path(given) if given else None
-
-
-def _check_keys(tables: Mapping[str, Any], path: Path) -> None:
-    known = {f.metadata["key"] for f in options()} | {f"collector.{name}" for name in NAMES}
-    for key, value in tables.items():
-        if key == "engine" and isinstance(value, list):
-            continue
-        if key not in known:
-            raise UsageError(f"{path}: unknown key {key}{_did_you_mean(key, known)}")
-
-
-def _did_you_mean(key: str, known: set[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(key, known, 1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def _flat(tables: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in tables.items():
-        if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}.")
-        else:
-            found.append((prefix + name, value))
-    return found
 
 
 def _pick(

@@ -103,6 +103,18 @@ def optional_url(raw: Any) -> str | None:
     return None if raw in (None, "") else url(raw)
 
 
+def optional_destination(raw: Any) -> str | None:
+    """A folder, `~` expanded, or a URL without a password in it; None where nothing was given."""
+    if raw in (None, ""):
+        return None
+    text = str(raw)
+    if "://" in text:
+        if re.match(r"[^/]*://[^/@]*:[^/@]*@", text):
+            raise ValueError("has a password in the URL; give it as the storage's own client takes it")
+        return text.rstrip("/")
+    return text if text.startswith("ducklake:") else str(path(text))
+
+
 def url_path(raw: Any) -> str:
     """An absolute path of a URL."""
     text = str(raw)
