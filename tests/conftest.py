@@ -20,16 +20,31 @@ SLOW = (
 )  # fmt: skip
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--few", type=int, metavar="N", help="of a test with many cases, run N that stand for all")
+
+
 def pytest_configure() -> None:
     # Tests get another home, and what is in the cache should be found from there too.
     os.environ["TOKWATT_TEST_CACHE"] = str(cache.root())
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here) and item.path.relative_to(here).as_posix().startswith(SLOW):
             item.add_marker("slow")
+    if few := config.getoption("--few"):
+        items[:] = _few(items, few)
+
+
+def _few(items: list[pytest.Item], count: int) -> list[pytest.Item]:
+    """Cases far from each other, of each test: what differs between versions of Python is code, not what it is given."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    chosen = {id(ones[len(ones) * n // count]) for ones in cases.values() for n in range(count)}
+    return [item for item in items if id(item) in chosen]
 
 
 @pytest.fixture(scope="session")
