@@ -14,6 +14,7 @@ from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.history_cli import app as history
 from tokwatt_exporter.mcp_cli import mcp
 from tokwatt_exporter.proxy_cli import proxy
+from tokwatt_exporter.recommend_cli import recommend
 from tokwatt_exporter.service_cli import app as service
 from tokwatt_exporter.shell import print_json
 from tokwatt_exporter.top_cli import top
@@ -30,6 +31,7 @@ app.command()(proxy)
 app.command()(doctor)
 app.command()(top)
 app.command()(mcp)
+app.command()(recommend)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DATA_DIR = "data-dir"
