@@ -80,6 +80,8 @@ check: .venv/dev.stamp ## lint, types, and that generated files are what the cod
 	@.venv/bin/ruff format --quiet --check . && echo "format: fine"
 	@.venv/bin/mypy --no-error-summary $(TYPED) && echo "types: fine"
 	@for generator in $(GENERATORS); do .venv/bin/python $$generator --check || exit 1; done; echo "generated files: fine"
+	@folder=$$(mktemp -d) && said=$$($(SITE) -d "$$folder" 2>&1); failed=$$?; rm -rf "$$folder"; \
+	[ $$failed = 0 ] || { echo "$$said" >&2; exit 1; }; echo "site: fine"
 	@.venv/bin/python -m pytest -q $(CATALOGUE_TESTS)
 
 format: .venv/dev.stamp ## let ruff lay out the code
@@ -88,6 +90,11 @@ format: .venv/dev.stamp ## let ruff lay out the code
 docs: .venv/dev.stamp ## write the generated files anew (docs/, grafana/, deploy/)
 	@for generator in $(GENERATORS); do .venv/bin/python $$generator || exit 1; done
 
+docs-site: .venv/dev.stamp ## build the site of docs/ into .venv/site, without the network
+	@$(SITE) && echo "file://$(CURDIR)/.venv/site/index.html"
+
+# Not --quiet: warnings that are not said do not count.
+SITE = NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict -f docs/site/mkdocs.yml
 CATALOGUE_TESTS = $(or $(wildcard tests/test_catalogue*.py),$(error no catalogue tests))
 GENERATORS = $(wildcard docs/generate.py grafana/src/generate.py deploy/generate.py)
 
@@ -139,5 +146,5 @@ clean: ## remove what make installed
 	$(call install,$(@D),requirements-dev.lock)
 	@touch $@
 
-.PHONY: help run test test-quick test-engines test-versions check format docs replay-apple bench demo screenshots components \
-	lock clean
+.PHONY: help run test test-quick test-engines test-versions check format docs docs-site replay-apple bench demo screenshots \
+	components lock clean
