@@ -81,18 +81,33 @@ METRICS: tuple[Metric, ...] = (
         ("prefill", "prefill speed", "pp", "prompt speed"),
     ),
     Metric(
-        "throughput_tokens_per_second", "throughput", RATE,
-        "Generated tokens of all requests together ÷ the time in which they ran: what the engine gives all its "
-        "users, where decode speed is what one of them sees.",
-        "tokens are not counted",
+        "throughput.generation_tokens_per_second", "throughput", RATE,
+        "Generated tokens a second of all streams together, over the time in which every lane of a closed loop was "
+        "busy (all the time of an open one): what the engine gives all its users, where decode speed is what one of "
+        "them sees.",
+        "one stream at a time, tokens are not counted, or the lanes were never all busy",
         ("output throughput", "system throughput", "aggregate tokens per second"),
     ),
     Metric(
-        "goodput_requests_per_second", "goodput", "requests/s",
-        "Requests a second that kept the stated limits on time to first token and time per output token (the SLO); "
-        "one that failed did not keep them. The limits stand beside it, for without them the number says nothing.",
-        "no limits were stated",
-        ("slo", "good requests"),
+        "throughput.requests_per_second", "request throughput", "requests/s",
+        "Answers a second of all streams together, over the same time; one that lies in it by half counts half. Failed "
+        "requests are not in it, their time is.",
+        "as throughput, but tokens need not be counted",
+        ("requests per second", "rps", "qps"),
+    ),
+    Metric(
+        "goodput.requests_per_second", "goodput", "requests/s",
+        "Answers a second that kept the limits of `--slo` on time to first token, mean gap between tokens and "
+        "duration; one that failed did not keep them. The limits stand beside it in `objective`, for without them the "
+        "number says nothing.",
+        "no limits were given, or tokens are not counted",
+        ("slo", "good requests", "service level"),
+    ),
+    Metric(
+        "goodput.ratio", "share of good answers", "ratio",
+        "Measured requests that kept the limits of `--slo` ÷ all measured requests.",
+        "as goodput",
+        ("slo attainment", "attainment"),
     ),
     Metric(
         "delay_seconds", "delay", SECONDS,
@@ -157,7 +172,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "energy.decode_per_token_joules", "energy per decoded token", JOULES,
-        "Joules from the first token to the last, idle subtracted, ÷ the tokens after the first: the decode's part.",
+        "Joules from the first token to the last, idle subtracted, ÷ generated tokens: the decode's part.",
         "as energy per token, or the answer was too short for the counters to move five times",
         ("decode energy", "energy decode"),
     ),
@@ -175,6 +190,19 @@ METRICS: tuple[Metric, ...] = (
         "settings.",
         "the bandwidth of the chip or the size of the model is not known",
         ("roofline", "bandwidth", "mbu", "model bandwidth utilization"),
+    ),
+    Metric(
+        "calibration.time_to_first_token_error_seconds", "client's error of the first token", SECONDS,
+        "How much later the client saw the first token than a server on loopback had sent it, measured right before "
+        "the run at its concurrency: below this, a time to first token is the client's.",
+        "the client was not calibrated",
+        ("client error", "calibration", "ttft error"),
+    ),
+    Metric(
+        "calibration.inter_token_latency_error_ratio", "client's error of the mean gap", "ratio",
+        "The mean gap between tokens that the client saw ÷ that of the server that sent them, less 1.",
+        "the client was not calibrated",
+        ("itl error",),
     ),
     Metric(
         "tokens", "tokens", "tokens",
@@ -220,14 +248,19 @@ def figures(result: Mapping[str, Any]) -> Iterator[tuple[Metric, Any]]:
     with `p50`; counts and sums are none.
     """
     for metric in METRICS:
-        value: Any = result
-        for part in metric.name.split("."):
-            if not isinstance(value, Mapping) or part not in value:
-                break
-            value = value[part]
-        else:
-            if not isinstance(value, Mapping) or "p50" in value:
-                yield metric, value
+        there, value = lookup(result, metric.name)
+        if there and (not isinstance(value, Mapping) or "p50" in value):
+            yield metric, value
+
+
+def lookup(result: Mapping[str, Any], name: str) -> tuple[bool, Any]:
+    """Whether a result has a place for what has this dotted name, and what stands there."""
+    value: Any = result
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return False, None
+        value = value[part]
+    return True, value
 
 
 def markdown() -> str:

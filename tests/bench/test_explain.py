@@ -36,7 +36,7 @@ def ask(capsys, monkeypatch):
     ("decode", "generation_tokens_per_second"),
     ("prefill", "prompt_tokens_per_second"),
     ("end-to-end", "request_duration_seconds"),
-    ("goodput", "goodput_requests_per_second"),
+    ("goodput", "goodput.requests_per_second"),
     ("load time", "load_seconds"),
     ("energy per token", "energy_per_token_joules"),
     ("prefill energy", "energy.prefill_per_token_joules"),
@@ -65,7 +65,10 @@ def test_each_figure_says_what_it_is_and_when_there_is_none():
 def test_an_unknown_figure_costs_one_line_with_near_names(ask):
     code, out, err = ask("goodputt")
     assert (code, out) == (2, "")
-    assert err == "tokwatt-bench: no figure is called 'goodputt'; did you mean goodput_requests_per_second?\n"
+    assert (
+        err
+        == "tokwatt-bench: no figure is called 'goodputt'; did you mean goodput.requests_per_second, goodput.ratio?\n"
+    )
     with pytest.raises(UsageError, match="time_to_first_token_seconds"):
         find("ttf")
     with pytest.raises(UsageError, match="lists them all"):

@@ -1,0 +1,151 @@
+"""What every kind of report shows: a row a figure, names for results, and units that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from tokwatt_bench.explain import SECONDS, Metric, figures
+
+Result = Mapping[str, Any]
+
+#: What tells results apart, and how it is said.
+_DISTINCT = ("engine", "version", "model", "scenario", "concurrency")
+#: Seconds that are milliseconds for people: all but these.
+_LONG = ("load_seconds",)
+
+
+class Row(NamedTuple):
+    """A figure of a result in its own unit; what is None has its reason in `why`."""
+
+    metric: Metric
+    p50: float | None
+    low: float | None
+    high: float | None
+    p95: float | None
+    p99: float | None
+    of: int | None
+    why: str
+
+
+def rows(result: Result) -> list[Row]:
+    """The figures of a result, in the order of their definitions; a figure that is one number has it as `p50`."""
+    return [_row(metric, value, result["reasons"]) for metric, value in figures(result)]
+
+
+def _row(metric: Metric, value: Any, reasons: Mapping[str, str]) -> Row:
+    found = value if isinstance(value, Mapping) else {"p50": value}
+    low, high = found.get("ci95") or (None, None)
+    # The parts of the energy have its reason.
+    near = "energy_per_token_joules" if "energy" in metric.name or "joule" in metric.name else metric.name.split(".")[0]
+    why = next((reasons[name] for name in (metric.name, f"{metric.name}.p50", near) if name in reasons), metric.null)
+    why = why if found["p50"] is None else ""
+    return Row(metric, found["p50"], low, high, found.get("p95"), found.get("p99"), found.get("count"), why)
+
+
+def names(results: Sequence[Result]) -> list[str]:
+    """A name for each result, by what is not the same in all of them; no two are equal."""
+    varying = [key for key in _DISTINCT if len({str(result.get(key)) for result in results}) > 1]
+    # Two engines have two versions anyway.
+    if len({result["engine"] for result in results}) == len({(r["engine"], r.get("version")) for r in results}):
+        varying = [key for key in varying if key != "version"]
+    if "engine" not in varying and "model" not in varying:
+        varying = ["model", *varying]
+    found = [", ".join(_part(key, result) for key in varying if result.get(key) is not None) for result in results]
+    twice = {name for name in found if found.count(name) > 1}
+    seen: dict[str, int] = {}
+    for place, name in enumerate(found):
+        if name in twice:
+            seen[name] = seen.get(name, 0) + 1
+            found[place] = f"{name}, run {seen[name]}"
+    return found
+
+
+def _part(key: str, result: Result) -> str:
+    return f"{result[key]} at a time" if key == "concurrency" else str(result[key])
+
+
+def title(result: Result) -> str:
+    """Engine, version and model."""
+    version = f" {result['version']}" if result.get("version") else ""
+    return f"{result['engine']}{version}, {result['model']}"
+
+
+def shown_unit(metric: Metric, value: float | None = None) -> tuple[float, str]:
+    """By what a figure (of about that value) is multiplied for people, and the unit it has then."""
+    if metric.unit == SECONDS and metric.name not in _LONG:
+        return 1e3, "ms"
+    if metric.unit == "bytes" and value is not None and value < 1e9:
+        return 1e-6, "MB"
+    return {"bytes": (1e-9, "GB"), "ratio": (100.0, "%")}.get(metric.unit, (1.0, metric.unit))
+
+
+def short(value: float | None) -> str:
+    """Four digits, or more where there are more before the point; nothing for None."""
+    if value is None:
+        return ""
+    return (
+        f"{value:#.4g}".rstrip(".")
+        if 1e-4 <= abs(value) < 1e4
+        else f"{value:,.4g}"
+        if abs(value) < 1
+        else f"{value:,.0f}"
+    )
+
+
+def shown(row: Row) -> tuple[str, str, str, str, str, str]:
+    """Median, interval, p95, p99, how many samples and unit of a row as people read them; empty where there is none."""
+    scale, unit = shown_unit(row.metric, row.p50)
+    p50, low, high, p95, p99 = (None if x is None else short(x * scale) for x in row[1:6])
+    interval = f"{low} to {high}" if low is not None and high is not None else ""
+    return p50 or "", interval, p95 or "", p99 or "", "" if row.of is None else str(row.of), unit
+
+
+def facts(result: Result) -> Iterator[tuple[str, str]]:
+    """What was measured and how, as name and text."""
+    yield "engine", f"{result['engine']} {result.get('version') or ''}".strip()
+    yield from ((name, str(result[name])) for name in ("kind", "model", "scenario", "concurrency") if name in result)
+    yield from (("hardware", text) for text in [hardware(result)] if text)
+    load = result.get("load") or {}
+    if load.get("rate_per_second"):
+        yield "load", f"{short(load['rate_per_second'])} requests/s, {load['arrivals']}"
+    stopped = ", stopped early" if result["aborted"] else ""
+    yield "requests", f"{result['runs']} measured, {result['failed']} failed{stopped}"
+    yield from (("ended", text) for text in [load.get("stopped")] if text)
+    tokens = result["tokens"]
+    for name in ("prompt", "generated", "cached"):
+        if tokens[name] is not None:
+            yield f"{name} tokens", f"{tokens[name]:,}"
+    if tokens["source"]:
+        yield "tokens counted by", tokens["source"]
+    settings = {name: value for name, value in result["settings"].items() if value not in (None, False, "")}
+    yield from ((name.replace("_", " "), _said(value)) for name, value in settings.items())
+    yield "run", result["run_id"]
+    yield "tokwatt", result["tool_version"]
+
+
+def warnings(result: Result) -> list[str]:
+    """What makes a result say less than it seems to: a client at its limit, a machine in no good condition."""
+    bounded = [f"bounded by the client: {why}" for why in result.get("client_bound") or ()]
+    return bounded + [f"conditions: {why}" for why in (result.get("conditions") or {}).get("problems") or ()]
+
+
+def hardware(result: Result) -> str:
+    """Chip and machine, where the result says so."""
+    found = result.get("hardware") or {}
+    parts = (found.get(name) for name in ("chip", "machine_model", "memory", "os_version"))
+    return ", ".join(str(part) for part in parts if part)
+
+
+def absent(result: Result) -> dict[str, str]:
+    """Why figures are not there: name → reason, without the quantiles that only want more samples."""
+    parts = (".p95", ".p99", ".ci95")
+    return {name: why for name, why in result["reasons"].items() if not name.endswith(parts)}
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_said(part)}" for name, part in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_said(part) for part in value)
+    return "yes" if value is True else str(value)
