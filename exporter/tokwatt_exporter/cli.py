@@ -18,6 +18,7 @@ from tokwatt_exporter.recommend_cli import recommend
 from tokwatt_exporter.service_cli import app as service
 from tokwatt_exporter.shell import print_json
 from tokwatt_exporter.top_cli import top
+from tokwatt_exporter.versions_cli import versions
 
 app = typer.Typer(
     help="See what this machine and its LLM engines do: metrics, energy and tokens.",
@@ -32,6 +33,7 @@ app.command()(doctor)
 app.command()(top)
 app.command()(mcp)
 app.command()(recommend)
+app.command()(versions)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DATA_DIR = "data-dir"
