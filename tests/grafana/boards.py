@@ -1,28 +1,15 @@
-"""The boards as they were generated, and their queries as Grafana would send them."""
+"""What the queries of boards give."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from support.boards import BOARDS as BOARDS
+from support.boards import GRAFANA as GRAFANA
+from support.boards import filled_in as filled_in
+from support.boards import panels as panels
 from support.tsdb import STEP, Prometheus
-
-GRAFANA = Path(__file__).parents[2] / "grafana"
-BOARDS = {path.stem: json.loads(path.read_text()) for path in sorted((GRAFANA / "dashboards").glob("*.json"))}
-
-
-def panels(board: dict[str, Any]) -> list[dict[str, Any]]:
-    """What is drawn, rows left out."""
-    return [panel for panel in board["panels"] if panel["type"] != "row"]
-
-
-def filled_in(text: str, instance: str, seconds: int, window: str = "2m") -> str:
-    """The expression as Grafana sends it."""
-    values = {"job": ".+", "instance": instance, "price": "0.30", "__rate_interval": window, "__range": f"{seconds}s"}
-    return re.sub(r"\$([a-z_]\w*)", lambda match: values.get(match[1], ".+"), text)
 
 
 def answers(
