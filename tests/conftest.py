@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _few(items: list[pytest.Item], count: int) -> list[pytest.Item]:
-    """Cases far from each other, of each test: what differs between versions of Python is code, not what it is given."""
+    """Cases of each test, far from each other: Python versions differ in how code runs, not in what it is given."""
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         cases.setdefault(item.nodeid.partition("[")[0], []).append(item)

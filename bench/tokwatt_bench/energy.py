@@ -20,21 +20,39 @@ _GPU = re.compile(r"gpu\d+")
 
 
 class Observation(NamedTuple):
-    """Joules of each counter so far, how often each has moved so far, and the engine's memory since the last one."""
+    """Joules of each counter so far, how often each has moved so far, and the engine's memory since the last one.
+
+    `timeline` are (seconds, joules of all) since the last one; `devices` the joules of the devices where the counters
+    are of the whole machine.
+    """
 
     at_seconds: float
     joules: Mapping[str, float]
     updates: Mapping[str, int]
     memory_bytes: float | None = None
+    timeline: tuple[tuple[float, float], ...] = ()
+    devices: float | None = None
 
 
 class Use(NamedTuple):
-    """Energy between two observations: joules and seconds, and how often each counter moved meanwhile."""
+    """Energy between two observations: joules and seconds, and how often each counter moved meanwhile.
+
+    `timeline` are (seconds, joules so far) in between, both ends included.
+    """
 
     joules: float
     seconds: float
     updates: Mapping[str, int]
     counters: tuple[str, ...]
+    timeline: tuple[tuple[float, float], ...] = ()
+    devices: float | None = None
+
+
+class Window(NamedTuple):
+    """Requests and the energy used while they ran."""
+
+    requests: Sequence[Request]
+    use: Use | None
 
 
 def counters(sources: Iterable[Sequence[Reading]]) -> dict[str, float]:
@@ -42,6 +60,12 @@ def counters(sources: Iterable[Sequence[Reading]]) -> dict[str, float]:
     the graphics cards, else of all devices. `sources` are the readings of each collector: who counts a package counts
     the parts of it, and a GPU among them is no card.
     """
+    system, devices = levels(sources)
+    return system or devices
+
+
+def levels(sources: Iterable[Sequence[Reading]]) -> tuple[dict[str, float], dict[str, float]]:
+    """The joules of the whole machine, and those of its devices that may be added up."""
     system: dict[str, float] = {}
     package: dict[str, float] = {}
     devices: dict[str, float] = {}
@@ -56,61 +80,69 @@ def counters(sources: Iterable[Sequence[Reading]]) -> dict[str, float]:
             package["package"] = known[c.PACKAGE_ENERGY]
         else:
             cards |= {device: value for device, value in parts.items() if _GPU.fullmatch(device)}
-    if system:
-        return system
-    return package | cards if package else devices
+    return system, package | cards if package else devices
 
 
 def between(before: Observation | None, after: Observation | None) -> Use | None:
     """What was used meanwhile; None where a counter came or went, for the sum would be of different things."""
     if before is None or after is None or not before.joules or before.joules.keys() != after.joules.keys():
         return None
+    known = before.devices is not None and after.devices is not None
     return Use(
         sum(after.joules[name] - joules for name, joules in before.joules.items()),
         after.at_seconds - before.at_seconds,
         {name: after.updates.get(name, 0) - before.updates.get(name, 0) for name in before.joules},
         tuple(before.joules),
+        (*before.timeline[-1:], *after.timeline),
+        after.devices - before.devices if known else None,  # type: ignore[operator]
     )
 
 
-def per_token(requests: Sequence[Request], uses: Sequence[Use | None], idle: Use | None, why: str) -> dict[str, Any]:
+def per_token(windows: Sequence[Window], idle: Use | None, why: str) -> dict[str, Any]:
     """The energy of a run: joules per token with idle subtracted and without, what they are made of, and the reasons.
 
-    `uses` belong to the requests, which all succeeded; `why` is the reason where nothing could be read at all.
+    A window with a request that failed is left out: its tokens are not known. `why` is the reason where nothing could
+    be read at all.
     """
-    known = [use for use in uses if use is not None]
-    tokens = [request.generated_tokens for request in requests if request.generated_tokens is not None]
+    whole = [window for window in windows if window.requests and all(request.ok for request in window.requests)]
+    requests = [request for window in whole for request in window.requests]
+    known = [window.use for window in whole if window.use is not None]
     found: dict[str, Any] = {
-        "per_token_joules": None, "per_token_gross_joules": None, "idle_watts": None,
-        "idle_seconds": idle.seconds if idle else None, "joules": None, "seconds": None, "counters": [], "updates": 0,
+        "per_token_joules": None, "per_token_gross_joules": None, "tokens_per_joule": None, "idle_watts": None,
+        "idle_seconds": idle.seconds if idle else None, "joules": None, "device_joules": None, "seconds": None,
+        "counters": [], "updates": 0,
     }  # fmt: skip
     moved: Counter[str] = Counter()
     for use in known:
         moved.update(use.updates)
     if known:
         found["counters"], found["updates"] = list(known[0].counters), min(moved.values())
-    reason = why or _missing(requests, known, moved)
+    reason = why or _missing(whole, windows, known, moved)
     if reason:
         return found | {"reason": reason}
     joules, seconds = sum(use.joules for use in known), sum(use.seconds for use in known)
+    devices = [use.devices for use in known if use.devices is not None]
     found |= {"joules": joules, "seconds": seconds}
+    found["device_joules"] = sum(devices) if len(devices) == len(known) else None
+    tokens = [request.generated_tokens for request in requests if request.generated_tokens is not None]
     if len(tokens) < len(requests):
         return found | {"reason": "the engine gives no token count"}
     found["per_token_gross_joules"] = joules / sum(tokens)
-    watts, reason = _idle_watts(idle)
+    watts, reason = idle_watts(idle)
     if watts is None:
         return found | {"reason": reason}
     found["idle_watts"] = watts
     net = joules - watts * seconds
     if net <= 0:
         return found | {"reason": "the run used no more than the idle machine"}
-    return found | {"per_token_joules": net / sum(tokens), "reason": None}
+    return found | {"per_token_joules": net / sum(tokens), "tokens_per_joule": sum(tokens) / net, "reason": None}
 
 
-def _missing(requests: Sequence[Request], known: Sequence[Use], moved: Mapping[str, int]) -> str:
-    if not requests:
-        return "no request succeeded"
-    if len(known) < len(requests) or len({use.counters for use in known}) > 1:
+def _missing(whole: Sequence[Window], all_: Sequence[Window], known: Sequence[Use], moved: Mapping[str, int]) -> str:
+    if not whole:
+        some = any(request.ok for window in all_ for request in window.requests)
+        return "a request failed among each that ran side by side" if some else "no request succeeded"
+    if len(known) < len(whole) or len({use.counters for use in known}) > 1:
         return "the counters of energy changed during the run"
     return _too_rare(moved)
 
@@ -124,7 +156,8 @@ def _too_rare(moved: Mapping[str, int]) -> str:
     return ""
 
 
-def _idle_watts(idle: Use | None) -> tuple[float | None, str]:
+def idle_watts(idle: Use | None) -> tuple[float | None, str]:
+    """The power of the idle machine, or the reason why it is not known."""
     if idle is None:
         return None, "idle power was not measured"
     if reason := _too_rare(idle.updates):

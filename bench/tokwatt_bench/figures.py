@@ -107,6 +107,17 @@ def mean_token_gap(request: Request) -> Known:
     return Known(1 / speed if speed else None, why)
 
 
+def paces(requests: Sequence[Request]) -> list[float]:
+    """Seconds a request, by which it is judged whether there were enough of them: of the mean token, or where tokens
+    are not known, of the whole answer.
+    """
+    gaps = [mean_token_gap(request).value for request in requests]
+    known = [gap for gap in gaps if gap is not None]
+    if len(known) == len(requests):
+        return known
+    return [request.duration_seconds for request in requests if request.duration_seconds is not None]
+
+
 def prompt_speed(request: Request, cold: bool) -> tuple[Known, str]:
     """Prefill speed over the tokens that were not cached, and whose time it is.
 

@@ -1,35 +1,61 @@
-"""Running a plan: one request after the other, and what was measured beside them."""
+"""Running a plan: rounds of requests, and what was measured beside them."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
-from tokwatt_bench import cold
+from tokwatt_bench import cold, conditions, figures, rounds
+from tokwatt_bench.calibration import Calibration, calibrate
 from tokwatt_bench.energy import Observation, Use, between
 from tokwatt_bench.observe import Observer
-from tokwatt_bench.plan import Plan
-from tokwatt_bench.request import Phase, Request, examine
-from tokwatt_bench.stream import record
+from tokwatt_bench.plan import LEAST_RUNS, Plan, Prepared
+from tokwatt_bench.request import Load, Phase, Request, examine
+from tokwatt_bench.stopping import Decision, Stopping, warm
+from tokwatt_bench.wire import Outgoing
+
+Step = Callable[[str, int, int], None]
+
+
+@dataclass(slots=True)
+class Round:
+    """Requests that ran without a pause between them, and the energy used meanwhile. With one stream at a time each
+    request is a round of its own, which is examined before the next one is sent.
+    """
+
+    phase: Phase
+    took: rounds.Took
+    requests: list[Request] = field(default_factory=list)
+    use: Use | None = None
 
 
 @dataclass(slots=True)
 class Run:
-    """What a plan became; `uses` are the energy of each request, in the same order."""
+    """What a plan became."""
 
     plan: Plan
     started_ms: int
     finished_ms: int = 0
-    requests: list[Request] = field(default_factory=list)
-    uses: list[Use | None] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
     idle: Use | None = None
     peak_memory_bytes: float | None = None
     #: Why there is no energy; empty where there is.
     no_energy: str = ""
     #: Whether the user stopped it before the end.
     aborted: bool = False
+    #: Why it ended when it did.
+    stopped: Decision | None = None
+    calibration: Calibration | None = None
+    #: Samples of the machine's conditions, and which of them are of the time before anything was asked.
+    samples: list[conditions.Sample] = field(default_factory=list)
+    idle_samples: int = 0
+
+    @property
+    def requests(self) -> list[Request]:
+        """All of them, in the order in which they ended."""
+        return [request for one in self.rounds for request in one.requests]
 
     @property
     def measured(self) -> list[Request]:
@@ -41,45 +67,170 @@ class Run:
         """Those of them that succeeded."""
         return [request for request in self.measured if request.ok]
 
+    @property
+    def measured_rounds(self) -> list[Round]:
+        """The rounds that count."""
+        return [one for one in self.rounds if one.phase == "measured"]
 
-def run(plan: Plan, step: Callable[[str, int, int], None] = lambda what, done, of: None) -> Run:
-    """Do all of it. `step` is told what comes next, and how much of how much is done; an interrupt ends it early."""
-    done = Run(plan, _now_ms())
-    of = plan.warmup + plan.runs
+
+def run(plan: Plan, step: Step = lambda what, done, of: None) -> Run:
+    """Do all of it. `step` is told what comes next, and how much of how much is done; an interrupt ends it early.
+    `conditions.Refused` where the machine is in no condition for it and the plan does not overlook that.
+    """
+    done = Run(plan, now_ms())
     try:
+        if plan.calibrate:
+            step("calibrating the client", 0, plan.most)
+            done.calibration = calibrate(plan.concurrency)
         with Observer(plan.target.pid, plan.procfs, plan.sysfs) as observer:
-            step("measuring idle power", 0, of)
-            done.idle = _idle(observer, plan, done)
-            for number in range(of):
-                phase: Phase = "warmup" if number < plan.warmup else "measured"
-                step("warming up" if phase == "warmup" else "measuring", number, of)
-                _one(observer, done, number - (plan.warmup if phase == "measured" else 0), phase)
-            step("done", of, of)
+            step("measuring idle power", 0, plan.most)
+            done.idle = idle(observer, plan, done)
+            done.samples, done.idle_samples = observer.samples, len(observer.samples)
+            _gate(plan, done.samples)
+            Driver(done, observer, step).drive()
     except KeyboardInterrupt:
         done.aborted = True
-    done.finished_ms = _now_ms()
+    done.finished_ms = now_ms()
     return done
 
 
-def _one(observer: Observer, done: Run, index: int, phase: Phase) -> None:
-    plan = done.plan
-    url, body, dialect = plan.generation()
-    encoded, headers = json.dumps(body).encode(), plan.headers()
-    loaded = cold.load(plan) if plan.cold else None
-    before = observer.read()
-    recording = record(url, encoded, headers, plan.timeout)
-    after = observer.read()
-    request = examine(recording, dialect, index, phase)
-    request.load = loaded
-    use = between(before, after) if plan.target.local else None
-    # A counter that did not move says nothing about so short a time.
-    request.energy_joules = use.joules if use and any(use.updates.values()) else None
-    done.requests.append(request)
-    done.uses.append(use)
-    _remember(done, observer, after)
+class Driver:
+    """Sends what the plan has, round by round."""
+
+    def __init__(self, done: Run, observer: Observer, step: Step) -> None:
+        self._done, self._plan, self._observer, self._step = done, done.plan, observer, step
+        self._prepared = self._plan.requests()
+        self._count = {"warmup": 0, "measured": 0}
+
+    def drive(self) -> None:
+        """The warm-up, then what counts."""
+        plan = self._plan
+        self.warm_up()
+        # What counts begins where the scenario does.
+        self._prepared = plan.requests()
+        if plan.seconds is not None:
+            self._by_time(plan.seconds)
+        elif plan.precision is None:
+            for size in self._sizes(plan.runs):
+                self.round("measured", size)
+        else:
+            self._until_precise(plan.precision)
+        self._step("done", plan.most, plan.most)
+
+    def warm_up(self) -> None:
+        """What does not count."""
+        for _ in self._warmups():
+            self.round("warmup", self._plan.concurrency)
+
+    def _warmups(self) -> Iterator[int]:
+        """As many as were wanted; else until they no longer get faster."""
+        plan = self._plan
+        for number in range(plan.most_warmups):
+            seconds = [r.duration_seconds for r in self._done.requests if r.duration_seconds]
+            if plan.warmup is None and warm(seconds, plan.concurrency):
+                return
+            yield number
+
+    def _until_precise(self, precision: float) -> None:
+        plan = self._plan
+        stopping = Stopping(precision, least=min(LEAST_RUNS, plan.runs), most=plan.runs)
+        for size in self._sizes(plan.runs, stopping.looks):
+            self.round("measured", size)
+            if self._count["measured"] in stopping.looks:
+                self._done.stopped = stopping.look(figures.paces(self._done.results))
+                if self._done.stopped.stop:
+                    return
+
+    def _sizes(self, most: int, looks: tuple[int, ...] = ()) -> Iterator[int]:
+        """How many requests each round has: one, or with streams side by side all until it is looked at."""
+        if self._plan.one_by_one:
+            yield from [1] * most
+            return
+        before = 0
+        for look in sorted({*looks, most}):
+            yield look - before
+            before = look
+
+    def _by_time(self, seconds: float) -> None:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            self.round("measured", 1 if self._plan.one_by_one else None, end)
+
+    def round(self, phase: Phase, size: int | None, until: float | None = None, block: int | None = None) -> Round:
+        """Send so many requests, or as many as start before `until`, and examine what came."""
+        plan, done = self._plan, self._done
+        self._step("warming up" if phase == "warmup" else "measuring", len(done.requests), plan.most)
+        sent: list[Prepared] = []
+        took = rounds.Took()
+        outgoing = self._outgoing(sent, size)
+        loaded = cold.load(plan) if plan.cold else None
+        before = self._observer.read()
+        try:
+            self._send(outgoing, sent, took, until, phase)
+        finally:
+            after = self._observer.read()
+            one = Round(phase, took, self._examined(sent, took, phase, loaded))
+            one.use = between(before, after) if plan.target.local else None
+            if plan.one_by_one and one.requests and one.use and any(one.use.updates.values()):
+                one.requests[0].energy_joules = one.use.joules
+            for request in one.requests:
+                request.block = block
+            done.rounds.append(one)
+            self._remember(after)
+        return one
+
+    def _send(
+        self, outgoing: Iterator[Outgoing], sent: list[Prepared], took: rounds.Took, until: float | None, phase: Phase
+    ) -> None:  # fmt: skip
+        plan = self._plan
+        if plan.timed and phase == "measured":
+            rounds.at_times(outgoing, [prepared.ask.at_seconds or 0.0 for prepared in sent], took)
+            return
+        if plan.rate is None or phase == "warmup":
+            rounds.closed(outgoing, plan.concurrency, took, until)
+            return
+        due = rounds.arrivals(plan.rate, plan.poisson, 0)
+        if until is not None:
+            left = until - time.perf_counter()
+            due = iter([seconds for seconds in islice(due, round(left * plan.rate * 4) + 16) if seconds < left])
+        rounds.at_times(outgoing, due, took)
+
+    def _outgoing(self, sent: list[Prepared], size: int | None) -> Iterator[Outgoing]:
+        """Made before the first is sent, where it is known how many they are: making one takes its time."""
+        if size is None:
+            return self._as_they_go(sent)
+        sent += islice(self._prepared, size)
+        return iter([prepared.outgoing for prepared in sent])
+
+    def _as_they_go(self, sent: list[Prepared]) -> Iterator[Outgoing]:
+        for prepared in self._prepared:
+            sent.append(prepared)
+            yield prepared.outgoing
+
+    def _examined(self, sent: list[Prepared], took: rounds.Took, phase: Phase, loaded: Load | None) -> list[Request]:
+        first = self._count[phase]
+        self._count[phase] += len(took.sent)
+        found = []
+        for place, one in enumerate(sorted(took.sent)):
+            prepared = sent[one.number]
+            request = examine(one.recording, prepared.dialect, first + place, phase, one.due_ns)
+            request.lane, request.load = one.lane, loaded
+            found.append(request)
+        return found
+
+    def _remember(self, seen: Observation | None) -> None:
+        _remember(self._done, self._observer, seen)
 
 
-def _idle(observer: Observer, plan: Plan, done: Run) -> Use | None:
+def _gate(plan: Plan, samples: list[conditions.Sample]) -> None:
+    if plan.gate != "refuse":
+        return
+    if found := conditions.problems(samples, plan.beside) + conditions.background(samples):
+        raise conditions.Refused("; ".join(found))
+
+
+def idle(observer: Observer, plan: Plan, done: Run) -> Use | None:
+    """What the machine uses while nothing is asked of the engine."""
     before = observer.read()
     _remember(done, observer, before)
     if done.no_energy or not plan.idle_seconds:
@@ -94,5 +245,6 @@ def _remember(done: Run, observer: Observer, seen: Observation | None) -> None:
         done.peak_memory_bytes = max(seen.memory_bytes, done.peak_memory_bytes or 0.0)
 
 
-def _now_ms() -> int:
+def now_ms() -> int:
+    """Unix time in milliseconds."""
     return round(time.time() * 1000)

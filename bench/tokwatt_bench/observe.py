@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from tokwatt_bench.energy import COLLECTORS, Observation, counters
+from tokwatt_bench import conditions, energy
+from tokwatt_bench.energy import Observation, levels
 from tokwatt_exporter.collectors.base import Collector
 from tokwatt_exporter.errors import NotAvailable
 from tokwatt_exporter.snapshot import Reading
@@ -45,6 +46,8 @@ class Observer:
         self._kept = b""
         #: Why there is nothing to read; empty while there is.
         self.problem = ""
+        #: Samples of the machine's conditions since the start.
+        self.samples: list[conditions.Sample] = []
 
     def __enter__(self) -> Observer:
         return self
@@ -70,7 +73,11 @@ class Observer:
             self.problem = _FAILED
             return None
         self.problem = answer["problem"]
-        return Observation(answer["at"], answer["joules"], answer["updates"], answer["memory"])
+        self.samples += answer["samples"]
+        timeline = tuple((at, joules) for at, joules in answer["timeline"])
+        return Observation(
+            answer["at"], answer["joules"], answer["updates"], answer["memory"], timeline, answer["devices"]
+        )
 
     def _ask(self) -> Any:
         end = time.monotonic() + READ_SECONDS
@@ -92,13 +99,20 @@ class Observer:
 class Meter:
     """What the child keeps: the counters, how often each moved, and the highest memory since it was last asked."""
 
-    def __init__(self, collectors: Iterable[Collector], memory: Any = None) -> None:
+    def __init__(
+        self, collectors: Iterable[Collector], memory: Any = None, around: conditions.Conditions | None = None
+    ) -> None:
         self._collectors = list(collectors)
         self._memory = memory
+        self._around = around
+        self._samples: list[conditions.Sample] = []
+        self._sample_due = 0.0
         self._last: dict[str, float] = {}
         self._updates: Counter[str] = Counter()
         self._highest: float | None = None
         self._problems: dict[str, str] = {}
+        self._devices: float | None = None
+        self._timeline: list[tuple[float, float]] = []
 
     def look(self) -> None:
         """Read everything once."""
@@ -111,21 +125,31 @@ class Meter:
                 self._problems[collector.name] = str(error)
             except Exception as error:  # noqa: BLE001 - a driver may raise anything; it costs its own counters only
                 self._problems[collector.name] = f"{type(error).__name__}: {error}"
-        joules = counters(sources)
+        system, devices = levels(sources)
+        joules = system or devices
+        self._devices = sum(devices.values()) if system and devices else None
         for name, value in joules.items():
             self._updates[name] += int(name in self._last and value != self._last[name])
         self._last = joules
+        if joules:
+            self._timeline.append((time.perf_counter(), sum(joules.values())))
+        if self._around and time.monotonic() >= self._sample_due:
+            self._sample_due = time.monotonic() + conditions.PERIOD_SECONDS
+            self._samples.append(self._around.sample())
         if self._memory and (used := self._memory()) is not None:
             self._highest = max(used, self._highest or 0.0)
 
     def told(self) -> dict[str, Any]:
         """What is known now; the highest memory starts anew."""
         highest, self._highest = self._highest, None
+        timeline, self._timeline = self._timeline, []
+        samples, self._samples = self._samples, []
         reasons = "; ".join(f"{name}: {problem}" for name, problem in self._problems.items())
         problem = "" if self._last else f"no counter of energy can be read ({reasons or 'this platform has none'})"
         return {
-            "at": time.monotonic(), "joules": self._last, "updates": dict(self._updates), "memory": highest,
-            "problem": problem,
+            "at": time.perf_counter(), "joules": self._last, "updates": dict(self._updates), "memory": highest,
+            "problem": problem, "timeline": timeline, "devices": self._devices,
+            "samples": samples,
         }  # fmt: skip
 
 
@@ -166,13 +190,15 @@ def main() -> None:
 
     period, pid = float(sys.argv[1]), int(sys.argv[2])
     paths = {"proc": Path(sys.argv[3]), "sys": Path(sys.argv[4])}
-    built = registry.build(lambda name, default: name in COLLECTORS, paths=paths)
+    built = registry.build(lambda name, default: name in energy.COLLECTORS, paths=paths)
+    around = registry.build(lambda name, default: name in conditions.COLLECTORS, paths=paths)
+    meter = Meter(built, _memory_of(pid) if pid else None, conditions.Conditions(around))
     try:
-        serve(Meter(built, _memory_of(pid) if pid else None), sys.stdin, period)
+        serve(meter, sys.stdin, period)
     except BrokenPipeError:
         sys.exit(0)
     finally:
-        for collector in built:
+        for collector in (*built, *around):
             collector.close()
 
 

@@ -61,6 +61,14 @@ class Request:
     energy_joules: float | None = None
     #: How its model came into memory right before it, where that was wanted.
     load: Load | None = None
+    #: Which of the streams that ran side by side.
+    lane: int = 0
+    #: How much later than it was due it was sent; its times above begin when it was due. None where nothing was due.
+    delay_seconds: float | None = None
+    #: The pair of an A/B run.
+    block: int | None = None
+    #: What is wrong with the answer's text; empty for nothing.
+    problem: str = ""
 
     @property
     def ok(self) -> bool:
@@ -75,12 +83,18 @@ class Request:
             "prompt_tokens": self.prompt_tokens, "cached_tokens": self.cached_tokens,
             "generated_tokens": self.generated_tokens, "token_source": self.token_source,
             "time_to_first_token_seconds": self.first_token_seconds, "duration_seconds": self.duration_seconds,
-            "chunk_offsets_ns": list(self.offsets_ns), "energy_joules": self.energy_joules,
+            "chunk_offsets_ns": list(self.offsets_ns), "energy_joules": self.energy_joules, "lane": self.lane,
+            "delay_seconds": self.delay_seconds, "finish": self.answer.finish, "block": self.block,
+            "first_answer_token_seconds": self.first_answer_token_seconds,
+            "load_seconds": self.load and self.load.seconds, "problem": self.problem or None,
         }  # fmt: skip
 
 
-def examine(recording: Recording, dialect: str, index: int, phase: Phase) -> Request:
-    """Parse what was recorded and judge it: a result has its finish reason, its terminator and tokens."""
+def examine(recording: Recording, dialect: str, index: int, phase: Phase, due_ns: int | None = None) -> Request:
+    """Parse what was recorded and judge it: a result has its finish reason, its terminator and tokens.
+
+    Who waits for an answer waits from when the request was due (`due_ns`), not from when the client got round to it.
+    """
     decode(recording)
     answer = parse(recording.pieces, dialect) if recording.status == 200 else Answer()
     request = Request(index, phase, recording.started_ms, answer=answer, chunks=answer.chunks)
@@ -90,11 +104,15 @@ def examine(recording: Recording, dialect: str, index: int, phase: Phase) -> Req
         return request
     request.prompt_tokens, request.cached_tokens = answer.prompt_tokens, answer.cached_tokens
     request.generated_tokens, request.token_source = answer.generated_tokens, answer.token_source
+    begun_ns = recording.sent_ns
+    if due_ns is not None:
+        # Connecting is part of the wait, too.
+        begun_ns, request.delay_seconds = due_ns, max(recording.sent_ns - due_ns, 0) / 1e9
     request.connect_seconds = (recording.connected_ns - recording.connect_ns) / 1e9
-    request.first_token_seconds = request.offsets_ns[0] / 1e9
+    request.first_token_seconds = (answer.chunks[0].at_ns - begun_ns) / 1e9
     answered = next((chunk.at_ns for chunk in answer.chunks if chunk.answer), None)
-    request.first_answer_token_seconds = None if answered is None else (answered - recording.sent_ns) / 1e9
-    request.duration_seconds = (answer.last_ns - recording.sent_ns) / 1e9
+    request.first_answer_token_seconds = None if answered is None else (answered - begun_ns) / 1e9
+    request.duration_seconds = (answer.last_ns - begun_ns) / 1e9
     return request
 
 

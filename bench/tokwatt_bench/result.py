@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tokwatt_bench import energy, figures
+from tokwatt_bench import conditions, energy, figures
+from tokwatt_bench.calibration import bound
+from tokwatt_bench.goodput import goodput
 from tokwatt_bench.load import Run
+from tokwatt_bench.phases import phases
 from tokwatt_bench.request import Request
 from tokwatt_bench.statistics import Summary, median, summarise
+from tokwatt_bench.throughput import span_seconds, throughput
 from tokwatt_exporter import __version__
 
 #: Ollama looks up a model that is in memory within milliseconds and calls that loading too.
@@ -19,9 +23,34 @@ def result(run: Run) -> dict[str, Any]:
     """One entry of `{"results": […]}`; what is null has its reason in `reasons`, under its dotted name."""
     plan, target, good = run.plan, run.plan.target, run.results
     reasons: dict[str, str] = {}
-    speeds = [figures.prompt_speed(request, not plan.warm_prefix) for request in good]
+    found: dict[str, Any] = {
+        "engine": target.name, "kind": target.kind, "version": target.version, "url": target.url,
+        "model": target.model, "scenario": plan.scenario, "concurrency": plan.concurrency, "runs": len(run.measured),
+        "failed": len(run.measured) - len(good), "aborted": run.aborted, "run_id": run.plan.run_id,
+    }  # fmt: skip
     latency, note = figures.inter_token_latency(good)
-    joules = energy.per_token(good, _uses(run), run.idle, run.no_energy)
+    _add_summaries(found, reasons, run, latency)
+    found["tokens"] = _tokens(run, reasons)
+    found["chunks"] = _chunks(good)
+    found["longest_pause_seconds"] = figures.longest_pause(good)
+    _add_load(found, reasons, run)
+    _add_energy(found, reasons, run)
+    found["peak_memory_bytes"] = run.peak_memory_bytes
+    if run.peak_memory_bytes is None:
+        reasons["peak_memory_bytes"] = "the engine's process cannot be seen from here"
+    _add_circumstances(found, reasons, run)
+    found["failures"] = figures.failures(run.measured)
+    found["reasons"] = reasons
+    found["notes"] = [*filter(None, [note]), *_notes(good)]
+    found["settings"] = plan.settings()
+    found["host"], found["tool_version"] = os.uname().nodename, __version__
+    return found
+
+
+def _add_summaries(found: dict[str, Any], reasons: dict[str, str], run: Run, latency: Summary) -> None:
+    plan, good = run.plan, run.results
+    reuses = plan.warm_prefix or bool(plan.asks and not plan.asks.unique_prefix)
+    speeds = [figures.prompt_speed(request, not reuses) for request in good]
     summaries = {
         "time_to_first_token_seconds": _plain(good, lambda request: request.first_token_seconds),
         "time_to_first_answer_token_seconds": _plain(
@@ -40,33 +69,62 @@ def result(run: Run) -> dict[str, Any]:
     }
     if plan.cold:
         summaries["load_seconds"] = _loads(good)
-    found: dict[str, Any] = {
-        "engine": target.name, "kind": target.kind, "version": target.version, "url": target.url,
-        "model": target.model, "scenario": plan.scenario, "concurrency": 1, "runs": len(run.measured),
-        "failed": len(run.measured) - len(good), "aborted": run.aborted, "run_id": run.plan.run_id,
-    }  # fmt: skip
+    if plan.arrivals:
+        summaries["delay_seconds"] = _plain(good, lambda request: request.delay_seconds)
     for name, summary in summaries.items():
         found[name] = summary.as_json()
         reasons |= {f"{name}.{part}" if part else name: why for part, why in summary.reasons.items()}
     found["prompt_tokens_per_second"]["source"] = ", ".join(sorted({source for _, source in speeds if source})) or None
     if plan.cold:
         found["load_seconds"]["source"] = ", ".join(sorted({r.load.source for r in good if r.load})) or None
-    found["tokens"] = _tokens(run, reasons)
-    found["chunks"] = _chunks(good)
-    found["longest_pause_seconds"] = figures.longest_pause(good)
+
+
+def _add_load(found: dict[str, Any], reasons: dict[str, str], run: Run) -> None:
+    plan, rounds = run.plan, run.measured_rounds
+    is_open = plan.arrivals is not None
+    found["load"] = {"mode": "open", "arrivals": plan.arrivals} if is_open else {"mode": "closed"}
+    if plan.rate is not None:
+        found["load"]["rate_per_second"] = plan.rate
+    if run.stopped:
+        found["load"]["stopped"] = run.stopped.why
+    together = throughput(rounds, None if is_open else plan.concurrency)
+    if why := together.pop("reason"):
+        reasons |= {f"throughput.{name}": why for name, value in together.items() if value is None}
+    found["throughput"] = together
+    found["goodput"] = None
+    if plan.objective:
+        found["goodput"] = goodput(run.measured, plan.objective, span_seconds(rounds))
+        if why := found["goodput"].pop("reason"):
+            reasons["goodput"] = why
+    else:
+        reasons["goodput"] = "no objective was given (--slo)"
+
+
+def _add_energy(found: dict[str, Any], reasons: dict[str, str], run: Run) -> None:
+    windows = [energy.Window(one.requests, one.use) for one in run.measured_rounds]
+    joules = energy.per_token(windows, run.idle, run.no_energy)
+    why = joules.pop("reason")
+    apart = phases(windows, run.idle, why or "")
     found["energy_per_token_joules"] = joules["per_token_joules"]
-    if joules["reason"]:
-        reasons["energy_per_token_joules"] = joules["reason"]
-    found["energy"] = {name: value for name, value in joules.items() if name != "reason"}
-    found["peak_memory_bytes"] = run.peak_memory_bytes
-    if run.peak_memory_bytes is None:
-        reasons["peak_memory_bytes"] = "the engine's process cannot be seen from here"
-    found["failures"] = figures.failures(run.measured)
-    found["reasons"] = reasons
-    found["notes"] = [*filter(None, [note]), *_notes(good)]
-    found["settings"] = plan.settings()
-    found["host"], found["tool_version"] = os.uname().nodename, __version__
-    return found
+    if why:
+        reasons["energy_per_token_joules"] = why
+    reasons |= {f"energy.{name}": why for name, why in apart.pop("reasons").items()}
+    found["energy"] = joules | apart
+
+
+def _add_circumstances(found: dict[str, Any], reasons: dict[str, str], run: Run) -> None:
+    calibration = run.calibration
+    found["calibration"] = calibration.as_json() if calibration else None
+    found["client_bound"] = bound(found, calibration) if calibration else []
+    if calibration is None:
+        reasons["calibration"] = "the client was not calibrated"
+    idle = run.samples[: run.idle_samples]
+    during = run.samples[max(run.idle_samples - 1, 0) :]
+    found["conditions"] = {
+        "before": idle[-1] if idle else {}, "after": run.samples[-1] if run.samples else {},
+        "samples": conditions.thinned(run.samples),
+        "problems": [*conditions.problems(during, run.plan.beside), *conditions.background(idle)],
+    }  # fmt: skip
 
 
 def record(run: Run, found: dict[str, Any]) -> dict[str, Any]:
@@ -85,10 +143,6 @@ def record(run: Run, found: dict[str, Any]) -> dict[str, Any]:
         "energy_per_token_joules": found["energy_per_token_joules"], "peak_memory_bytes": found["peak_memory_bytes"],
     }  # fmt: skip
     return {"kind": "bench", "run": row, "requests": [request.row(run.plan.run_id) for request in run.requests]}
-
-
-def _uses(run: Run) -> list[energy.Use | None]:
-    return [use for request, use in zip(run.requests, run.uses, strict=True) if request in run.results]
 
 
 def _plain(requests: list[Request], value: Any, why: str = "not known") -> Summary:

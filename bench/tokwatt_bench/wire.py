@@ -85,13 +85,19 @@ class Wires:
             self._end(wire, error)
 
     def wait(self, until: float | None = None) -> list[Ended]:
-        """The streams that ended, as soon as there is one; none where `time.monotonic()` reached `until` before."""
+        """The streams that ended, as soon as there is one; none where `time.perf_counter()` reached `until` before."""
         while not self._ended and (self._running or until is not None):
-            now = time.monotonic()
+            now = time.perf_counter()
             if until is not None and now >= until:
                 break
             if not self._time_out(now):
                 self._turn(now, until)
+        ended, self._ended = self._ended, []
+        return ended
+
+    def poll(self) -> list[Ended]:
+        """Read what is there already; the streams that ended."""
+        self._read(0)
         ended, self._ended = self._ended, []
         return ended
 
@@ -100,7 +106,10 @@ class Wires:
         if self._running:
             # They began one after the other, and mostly with the same time to take.
             ends.append(next(iter(self._running.values())).deadline)
-        for key, _ in self._selector.select(max(min(ends) - now, 0)):
+        self._read(max(min(ends) - now, 0))
+
+    def _read(self, seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
             wire: _Wire = key.data
             try:
                 if wire.ready(self._view):
@@ -154,7 +163,7 @@ class _Wire:
     def __init__(self, key: Hashable, request: Outgoing, selector: selectors.BaseSelector) -> None:
         self.key, self.request = key, request
         self.recording = Recording(started_ms=round(time.time() * 1000), connect_ns=time.perf_counter_ns())
-        self.deadline = time.monotonic() + request.timeout
+        self.deadline = time.perf_counter() + request.timeout
         self._selector = selector
         self._socket: socket.socket | None = None
         self._addresses: list[tuple[socket.AddressFamily, tuple[str, int]]] = []

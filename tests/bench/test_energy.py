@@ -5,7 +5,7 @@ import pytest
 
 from fakes.sysfs import Machine
 from support.net import wait_for
-from tokwatt_bench.energy import Observation, Use, between, counters, per_token
+from tokwatt_bench.energy import Observation, Use, Window, between, counters, per_token
 from tokwatt_bench.observe import Meter, Observer
 from tokwatt_bench.request import Request
 from tokwatt_exporter.catalogue import ENERGY, PACKAGE_ENERGY, SYSTEM_ENERGY
@@ -23,6 +23,11 @@ def use(joules, seconds=1.0, updates=10):
 
 def requests(*tokens):
     return [Request(index, "measured", 0, generated_tokens=count) for index, count in enumerate(tokens)]
+
+
+def windows(requests, uses):
+    """Each request a window of its own."""
+    return [Window([request], use) for request, use in zip(requests, uses, strict=True)]
 
 
 PARTS = [ENERGY(1, device="cpu"), ENERGY(2, device="dram"), ENERGY(8, device="gpu")]
@@ -61,7 +66,7 @@ def test_a_counter_that_came_or_went_leaves_nothing_known(after):
 
 
 def test_energy_per_token_is_net_of_idle_and_both_are_told():
-    found = per_token(requests(10, 10), [use(30), use(50, 3.0)], use(20, 4.0), "")
+    found = per_token(windows(requests(10, 10), [use(30), use(50, 3.0)]), use(20, 4.0), "")
     # 80 J in 4 s, of which the idle machine would have used 5 W.
     assert found["per_token_joules"] == pytest.approx(60 / 20)
     assert found["per_token_gross_joules"] == pytest.approx(80 / 20)
@@ -82,20 +87,20 @@ def test_energy_per_token_is_net_of_idle_and_both_are_told():
     ],
 )
 def test_what_cannot_be_known_is_null_with_its_reason(uses, idle, why, reason):
-    found = per_token(requests(10, 10), uses, idle, why)
+    found = per_token(windows(requests(10, 10), uses), idle, why)
     assert found["per_token_joules"] is None
     assert found["reason"].startswith(reason)
 
 
 def test_energy_of_tokens_that_nobody_counted_is_not_known():
-    found = per_token(requests(10, None), [use(30), use(50)], use(1), "")
+    found = per_token(windows(requests(10, None), [use(30), use(50)]), use(1), "")
     assert (found["per_token_joules"], found["per_token_gross_joules"]) == (None, None)
     assert found["joules"] == 80
     assert found["reason"] == "the engine gives no token count"
 
 
 def test_without_idle_power_the_gross_figure_is_still_told():
-    assert per_token(requests(10), [use(30)], None, "")["per_token_gross_joules"] == 3
+    assert per_token(windows(requests(10), [use(30)]), None, "")["per_token_gross_joules"] == 3
 
 
 # The child

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tokwatt_bench import keep
-from tokwatt_bench.load import Run
+from tokwatt_bench.load import Round, Run
 from tokwatt_bench.plan import Plan
 from tokwatt_bench.request import Request
 from tokwatt_bench.result import record, result
+from tokwatt_bench.rounds import Took
 from tokwatt_bench.target import Target
 from tokwatt_exporter.engines.openai_compatible import OpenAICompatible
 from tokwatt_exporter.errors import StoreError, UsageError
@@ -29,8 +30,8 @@ def run():
                    first_token_seconds=0.1, duration_seconds=0.5, offsets_ns=(100_000_000, 200_000_000, 300_000_000),
                    first_answer_token_seconds=0.1)  # fmt: skip
     good.chunks = [Chunk(offset, True, 3) for offset in good.offsets_ns]
-    done.requests = [good, Request(1, "measured", 1_700_000_000_700, failure="cut", detail="after 1 chunks")]
-    done.uses = [None, None]
+    bad = Request(1, "measured", 1_700_000_000_700, failure="cut", detail="after 1 chunks")
+    done.rounds = [Round("measured", Took(), [request]) for request in (good, bad)]
     done.no_energy = "no counter"
     return done
 

@@ -32,14 +32,14 @@ def outgoing(server, model, tokens=16, timeout=20.0):
 
 def test_streams_side_by_side_take_the_time_of_one(server):
     with Wires() as wires:
-        begun = time.monotonic()
+        begun = time.perf_counter()
         for lane in range(32):
             wires.start(lane, outgoing(server, f"ttft=200,itl=10,tokens={8 + lane}"))
         assert wires.running == 32
         found = []
         while wires.running:
             found += wires.wait()
-        seconds = time.monotonic() - begun
+        seconds = time.perf_counter() - begun
     requests = {key: examine(recording, "openai", 0, "measured") for key, recording in found}
     assert {request.detail for request in requests.values()} == {""}
     assert {lane: request.generated_tokens for lane, request in requests.items()} == {n: 8 + n for n in range(32)}
@@ -49,16 +49,16 @@ def test_streams_side_by_side_take_the_time_of_one(server):
 def test_waiting_has_an_end(server):
     with Wires() as wires:
         wires.start("slow", outgoing(server, "ttft=5000"))
-        assert wires.wait(time.monotonic() + 0.05) == []
+        assert wires.wait(time.perf_counter() + 0.05) == []
         assert wires.running == 1
 
 
 def test_waiting_with_nothing_under_way_only_takes_its_time():
     with Wires() as wires:
         assert wires.wait() == []
-        end = time.monotonic() + 0.05
+        end = time.perf_counter() + 0.05
         assert wires.wait(end) == []
-        assert time.monotonic() >= end
+        assert time.perf_counter() >= end
 
 
 def test_one_that_ends_does_not_wait_for_the_others(server):

@@ -32,13 +32,19 @@ _HISTORY = (
 )  # fmt: skip
 
 _PARTS = (".p95", ".p99", ".ci95")
+#: Few engines give a time of their own; of the others, why they are not there is told with what they are part of.
+_NO_NEWS = ("engine_", "energy.", "throughput.", "goodput", "calibration")
 
 
 def result_table(found: Mapping[str, Any]) -> None:
     """A result as a table on stdout: a row a figure, and below it why some are not there."""
     version = f" {found['version']}" if found["version"] else ""
     aborted = ", stopped early" if found["aborted"] else ""
-    print_line(f"{found['engine']}{version}, {found['model']}: {found['runs']} runs, {found['failed']} failed{aborted}")
+    lanes = f", {found['concurrency']} streams at a time" if found["concurrency"] > 1 else ""
+    if rate := found["load"].get("rate_per_second"):
+        lanes = f", {_short(rate)} a second ({found['load']['arrivals']})"
+    print_line(f"{found['engine']}{version}, {found['model']}, {found['scenario']}: {found['runs']} runs{lanes}, "
+               f"{found['failed']} failed{aborted}")  # fmt: skip
     rows = [_row(label, found[name], scale, unit) for label, name, scale, unit in _SECONDS if name in found]
     table(("figure", "median", "95 % interval", "p95", "p99", "unit"), rows, right=("median", "p95", "p99"))
     tokens = found["tokens"]
@@ -49,15 +55,42 @@ def result_table(found: Mapping[str, Any]) -> None:
     if found["energy_per_token_joules"] is not None:
         print_line(f"energy: {_short(found['energy_per_token_joules'])} J/token, idle power "
                    f"of {_short(found['energy']['idle_watts'])} W subtracted")  # fmt: skip
+    for line in (*_together(found), *_around(found)):
+        print_line(line)
     for line in _absent(found["reasons"]):
         print_line(line)
     for note in found["notes"]:
         print_line(f"note: {note}")
 
 
-def requests_csv(run: Run, path: Path) -> None:
+def _together(found: Mapping[str, Any]) -> Iterator[str]:
+    """What streams side by side add up to, and how many answers were quick enough."""
+    throughput, goodput = found["throughput"], found["goodput"]
+    if throughput["generation_tokens_per_second"] is not None:
+        speed, rate = throughput["generation_tokens_per_second"], throughput["requests_per_second"]
+        yield f"throughput: {_short(speed)} tokens/s, {_short(rate)} requests/s over {_short(throughput['seconds'])} s"
+    if goodput and goodput["ratio"] is not None:
+        limits = ", ".join(f"{name} {_short(value * 1e3)} ms" for name, value in goodput["objective"].items() if value)
+        rate = goodput["requests_per_second"]
+        yield f"goodput: {goodput['ratio']:.0%} within {limits}" + (f", {_short(rate)} requests/s" if rate else "")
+
+
+def _around(found: Mapping[str, Any]) -> Iterator[str]:
+    """How far off the client is, and what was wrong with the machine."""
+    if calibration := found["calibration"]:
+        late = calibration["time_to_first_token_error_seconds"]
+        gap = calibration["inter_token_latency_error_ratio"]
+        yield (f"client: first token {_short(late['p50'] * 1e3)} ms late (p95 {_short(late['p95'] * 1e3)} ms), "
+               f"mean gap {gap:+.2%}")  # fmt: skip
+    for why in found["client_bound"]:
+        yield f"this result is bounded by the client: {why}"
+    for problem in found["conditions"]["problems"]:
+        yield f"conditions: {problem}"
+
+
+def requests_csv(runs: Sequence[Run], path: Path) -> None:
     """A line a request, all columns of `bench_request` but the offsets; `UsageError` where it cannot be written."""
-    rows = [request.row(run.plan.run_id) for request in run.requests]
+    rows = [request.row(run.plan.run_id) for run in runs for request in run.requests]
     names = [name for name in (rows[0] if rows else {}) if name != "chunk_offsets_ns"]
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
@@ -111,8 +144,7 @@ def _absent(reasons: Mapping[str, str]) -> Iterator[str]:
     few = sorted({name.rpartition(".")[2] for name in reasons if name.endswith(_PARTS)})
     if few:
         yield f"{', '.join(few)} left out where there are too few samples: --runs 20 is enough for p95, 100 for p99"
-    # Few engines give a time of their own: that is no news.
-    told = (name for name in reasons if not name.endswith(_PARTS) and not name.startswith("engine_"))
+    told = (name for name in reasons if not name.endswith(_PARTS) and not name.startswith(_NO_NEWS))
     yield from (f"no {name}: {reasons[name]}" for name in told)
 
 

@@ -58,7 +58,18 @@ CREATE TABLE rollup_1h {_ROLLUP};
 {VIEWS}
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
+# Streams side by side, requests that were due at a time, and pairs.
+_THIRD = """
+ALTER TABLE bench_request ADD COLUMN lane INTEGER;
+ALTER TABLE bench_request ADD COLUMN delay_seconds DOUBLE;
+ALTER TABLE bench_request ADD COLUMN first_answer_token_seconds DOUBLE;
+ALTER TABLE bench_request ADD COLUMN load_seconds DOUBLE;
+ALTER TABLE bench_request ADD COLUMN finish VARCHAR;
+ALTER TABLE bench_request ADD COLUMN block INTEGER;
+ALTER TABLE bench_request ADD COLUMN problem VARCHAR;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
 
 
 def version(db: DuckDBPyConnection) -> int:
