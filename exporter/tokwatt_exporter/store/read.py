@@ -38,7 +38,7 @@ def query(
     holds the file, `StoreError` when the query takes longer than `timeout` seconds.
     """
     prepared = prepare(name, params)
-    _take_in(data_dir, wait)
+    take_in(data_dir, wait)
     with opened(data_dir, wait, timeout) as db:
         return rows_of(db, prepared) if db else []
 
@@ -50,7 +50,7 @@ def snapshots(
 
     The file is open only while a page of them is read.
     """
-    _take_in(data_dir, wait)
+    take_in(data_dir, wait)
     while True:
         with opened(data_dir, wait, TIMEOUT) as db:
             page = _page(db, after_ms, until_ms) if db else []
@@ -94,7 +94,7 @@ def newest_ms(db: DuckDBPyConnection) -> int | None:
 
 def info(data_dir: Path, *, wait: float = LOCK_WAIT) -> dict[str, Any]:
     """What the history of a data directory holds; what is not known is None."""
-    _take_in(data_dir, wait)
+    take_in(data_dir, wait)
     path = file.path_of(data_dir)
     facts: dict[str, Any] = {"path": str(path), "exists": path.exists()}
     names = ("schema_version", "series", "samples", "first_sample", "last_sample", "benchmark_runs")
@@ -113,7 +113,7 @@ def info(data_dir: Path, *, wait: float = LOCK_WAIT) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _take_in(data_dir: Path, wait: float) -> None:
+def take_in(data_dir: Path, wait: float) -> None:
     if not segment.names(data_dir) or not file.ours(data_dir):
         return
     from tokwatt_exporter.store.ingest import ingest
