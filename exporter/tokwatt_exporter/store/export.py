@@ -1,0 +1,64 @@
+"""The history as Parquet for others to read: a file a table, host and day, written again only where there is more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokwatt_exporter.errors import StoreError
+from tokwatt_exporter.store import file, parquet
+from tokwatt_exporter.store.extract import LOCK_WAIT, Extract, Part, extract, scratch
+from tokwatt_exporter.store.read import take_in
+from tokwatt_exporter.store.target import Target, target
+
+
+@dataclass(slots=True)
+class Exported:
+    """What an export did: files written, files that were good already, rows and bytes of the written ones."""
+
+    written: int = 0
+    kept: int = 0
+    rows: int = 0
+    bytes: int = 0
+
+
+def export(data_dir: Path, to: str, *, wait: float = LOCK_WAIT) -> Exported:
+    """Bring the Parquet files in a folder or at a URL up to what the history has; nothing there is ever made less.
+
+    `StoreError` where a file cannot be written; those before it are whole, and the next export goes on from there.
+    """
+    import duckdb
+
+    goal = target(to, data_dir)
+    file.existing(data_dir)
+    take_in(data_dir, wait)
+    done = Exported()
+    try:
+        with scratch(data_dir) as folder, extract(data_dir, folder, wait=wait) as source:
+            for part in source.parts():
+                _export(source, part, goal, folder, done)
+    except duckdb.Error as error:
+        raise StoreError(" ".join(str(error).split())[:300]) from error
+    except OSError as error:
+        raise StoreError(f"{data_dir}: {error.strerror or error}") from error
+    return done
+
+
+def _export(source: Extract, part: Part, goal: Target, folder: Path, done: Exported) -> None:
+    place = parquet.place_of(part)
+    there = goal.facts(source.db, place)
+    if there is not None and there.part == part:
+        done.kept += 1
+        return
+    part, rows = source.take(part)
+    # The same rows are written again once they are packed: the file then has the mark that it keeps. Fewer are what
+    # was forgotten here since, or what another machine has of that host.
+    if rows < (there.rows if there is not None else 1):
+        done.kept += 1
+        return
+    new = folder / "new.parquet"
+    parquet.write(source.db, part, rows, new)
+    goal.put(new, place)
+    done.written += 1
+    done.rows += rows
+    done.bytes += new.stat().st_size
