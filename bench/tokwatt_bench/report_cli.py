@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,22 +51,30 @@ def report(
     write(output, lambda: _made(kind, measured, requests, output))
 
 
+@contextmanager
+def extra() -> Iterator[None]:
+    """What happens within may need what is not installed; `UsageError` then says how to get it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA:
+            raise
+        raise UsageError("this needs what is not installed: pip install 'tokwatt[report]'") from None
+
+
 def write(output: Path | None, make: Callable[[], str | bytes | None]) -> None:
-    """Put what is made into the file, or print it; `UsageError` where the file cannot be written or an extra is not
-    there. Nothing is written where making it fails.
+    """Put what is made into the file, or print it; `UsageError` where it cannot be written. Nothing is written where
+    making it fails.
     """
     try:
-        made = make()
+        with extra():
+            made = make()
         if made is None:
             return
         if output is None:
             sys.stdout.write(made if isinstance(made, str) else made.decode())
         else:
             output.write_bytes(made.encode() if isinstance(made, str) else made)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA:
-            raise
-        raise UsageError("this needs what is not installed: pip install 'tokwatt[report]'") from None
     except BrokenPipeError:
         raise
     except OSError as error:

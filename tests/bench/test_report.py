@@ -228,7 +228,8 @@ def test_a_card_is_of_one_result_and_rows_need_requests(run, good, bad, tmp_path
 
 
 def test_without_the_extra_it_says_what_to_install(run, good, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    for module in ("vl_convert", "altair"):
+        monkeypatch.setitem(sys.modules, module, None)
     for name in ("x.html", "x.png"):
         code, out, err = run([good], "--output", str(tmp_path / name))
         assert (code, out) == (2, "")

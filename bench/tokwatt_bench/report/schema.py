@@ -45,7 +45,7 @@ FAILURE = _object({"class": TEXT, "count": COUNT, "detail": TEXT, "requests": {"
 
 RESULT = _object(
     {
-        "engine": TEXT, "kind": TEXT, "version": MAYBE_TEXT, "url": TEXT, "model": TEXT, "scenario": TEXT,
+        "engine": TEXT, "kind": TEXT, "version": MAYBE_TEXT, "url": MAYBE_TEXT, "model": TEXT, "scenario": TEXT,
         "concurrency": COUNT, "runs": COUNT, "failed": COUNT, "aborted": {"type": "boolean"}, "run_id": TEXT,
         **dict.fromkeys(_SUMMARIES, SUMMARY),
         "longest_pause_seconds": MAYBE_NUMBER, "energy_per_token_joules": MAYBE_NUMBER,
