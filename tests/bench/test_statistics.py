@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokwatt_bench.statistics import median, median_interval, quantile, summarise
+from tokwatt_bench.statistics import (
+    median,
+    median_interval,
+    quantile,
+    quantile_interval,
+    steady_interval,
+    summarise,
+    summarise_groups,
+)
 
 numbers = st.floats(min_value=-1e9, max_value=1e9, allow_nan=False)
 samples = st.lists(numbers, min_size=1, max_size=60)
@@ -90,7 +98,9 @@ def test_too_few_samples_for_a_quantile_are_a_reason_and_no_number():
 
 def test_no_sample_at_all_has_one_reason_for_all():
     none = summarise([], why_none="no request succeeded")
-    assert none.as_json() == {"p50": None, "p95": None, "p99": None, "ci95": None, "count": 0}
+    assert none.as_json() == {
+        "p50": None, "p95": None, "p99": None, "ci95": None, "count": 0, "max": None, "intervals": {},
+    }  # fmt: skip
     assert none.reasons == {"": "no request succeeded"}
 
 
@@ -99,3 +109,64 @@ def test_samples_that_depend_on_each_other_get_the_interval_of_their_units():
     assert summarise(gaps, [0.01, 0.01, 0.01]).ci95 is None
     assert summarise(gaps, [0.01, 0.01, 0.01]).reasons == {"ci95": "needs 6 requests, there are 3"}
     assert summarise(gaps, [1, 2, 3, 4, 5, 6]).ci95 == (1, 6)
+
+
+# The first numbers of samples in which both tails beyond an interval of 95 % have room.
+@pytest.mark.parametrize(("q", "fewest"), [(0.95, 72), (0.99, 368)])
+def test_the_interval_of_a_tail_takes_enough_samples_beyond_it(q, fewest):
+    assert quantile_interval(range(fewest - 1), q) is None
+    assert quantile_interval(range(fewest), q)[1] == fewest - 1
+
+
+@pytest.mark.parametrize(
+    ("q", "z", "count"), [(0.5, 0, 30), (0.95, 1.6449, 80), (0.95, 1.6449, 300), (0.99, 2.3263, 400)]
+)
+def test_the_interval_of_a_quantile_covers_it_in_95_of_100_runs(q, z, count):
+    chance = random.Random(20261126)
+    hits = 0
+    for _ in range(500):
+        low, high = quantile_interval([chance.lognormvariate(0, 1) for _ in range(count)], q)
+        hits += low <= math.exp(z) <= high
+    assert hits / 500 >= 0.935
+
+
+@pytest.mark.parametrize(("memory", "count"), [(0.3, 20), (0.5, 40), (0.8, 60)])
+def test_samples_that_remember_the_one_before_get_a_wider_interval(memory, count):
+    chance = random.Random(20261126)
+    hits = plain = 0
+    for _ in range(500):
+        value, values = chance.gauss(0, 1) / (1 - memory**2) ** 0.5, []
+        for _ in range(count):
+            value = memory * value + chance.gauss(0, 1)
+            values.append(value)
+        low, high = steady_interval(values)
+        hits += low <= 0 <= high
+        low, high = median_interval(values)
+        plain += low <= 0 <= high
+    assert plain / 500 < 0.92 < hits / 500
+
+
+def test_the_tail_of_a_few_is_their_largest_and_that_of_many_has_an_interval():
+    few = summarise([3.0, 9.0, 1.0])
+    assert (few.p99, few.max, few.intervals) == (None, 9.0, {})
+    many = summarise([float(value) for value in range(400)])
+    assert many.intervals.keys() == {"p95", "p99"}
+    assert all(low < getattr(many, name) < high for name, (low, high) in many.intervals.items())
+    assert many.as_json()["intervals"]["p95"] == list(many.intervals["p95"])
+
+
+def test_the_gaps_of_answers_are_pooled_and_their_tail_is_as_sure_as_there_are_answers():
+    chance = random.Random(20261126)
+    answers = [[chance.lognormvariate(-4, 0.3) for _ in range(60)] for _ in range(20)]
+    found = summarise_groups([*answers, []])
+    assert found.count == 1200
+    assert found.ci95 == steady_interval([median(answer) for answer in answers])
+    assert found.intervals.keys() == {"p95", "p99"}
+    low, high = found.intervals["p99"]
+    assert low <= found.p99 <= high
+    slow = [[gap * (1 + number % 4) for gap in answer] for number, answer in enumerate(answers)]
+    low, high = summarise_groups(slow).intervals["p95"]
+    # As if each gap were a sample of its own.
+    narrow, wide = quantile_interval([gap for answer in slow for gap in answer], 0.95)
+    assert high - low > 1.5 * (wide - narrow)
+    assert summarise_groups([[], []], "no answer had two chunks").reasons == {"": "no answer had two chunks"}
