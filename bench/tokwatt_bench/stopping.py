@@ -15,7 +15,7 @@ _SETTLED = 0.10
 
 
 class Decision(NamedTuple):
-    """Whether to stop and why; `half_width` is that of the interval as a share of the median, None where there is none."""
+    """Whether to stop and why; `half_width` is that of the interval, as a share of the median, where there is one."""
 
     stop: bool
     why: str
@@ -52,7 +52,8 @@ def looks(least: int, most: int) -> tuple[int, ...]:
     if most <= least:
         return (most,)
     step = max(_STEP, (most / least) ** (1 / (MOST_LOOKS - 1)))
-    found, at = [], float(least)
+    found: list[int] = []
+    at = float(least)
     while round(at) < most and len(found) < MOST_LOOKS - 1:
         found.append(round(at))
         at *= step
