@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
+from tokwatt_bench.dashboards_cli import app as dashboards
+from tokwatt_bench.explain_cli import explain
 from tokwatt_bench.options import Json
+from tokwatt_bench.report_cli import report
 from tokwatt_bench.run_cli import run, sweep
+from tokwatt_bench.share_cli import share
 from tokwatt_exporter import __version__
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
@@ -22,6 +26,10 @@ app = typer.Typer(
 
 app.command()(run)
 app.command()(sweep)
+app.command()(report)
+app.command()(share)
+app.command()(explain)
+app.add_typer(dashboards, name="dashboards")
 
 
 @app.callback(invoke_without_command=True)
@@ -44,7 +52,7 @@ def history(
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
 ) -> None:
     """Print what was measured before, newest first."""
-    from tokwatt_bench import report
+    from tokwatt_bench import report as printed
     from tokwatt_exporter.store.read import query
 
     if json and csv:
@@ -54,8 +62,8 @@ def history(
     if json:
         print_json({"runs": rows})
     elif csv:
-        report.history_csv(rows)
+        printed.history_csv(rows)
     elif rows:
-        report.history_table(rows)
+        printed.history_table(rows)
     else:
         sys.stderr.write("nothing was measured yet: tokwatt-bench run\n")

@@ -177,7 +177,7 @@ METRICS: tuple[Metric, ...] = (
         ("decode energy", "energy decode"),
     ),
     Metric(
-        "tokens_per_joule", "tokens per joule", "tokens/J",
+        "energy.tokens_per_joule", "tokens per joule", "tokens/J",
         "Generated tokens ÷ joules, idle subtracted: the reciprocal of energy per token, and the same as tokens per "
         "second per watt.",
         "energy per token is",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from tokwatt_bench.goodput import Objective
+from tokwatt_bench.roofline import Roof
 from tokwatt_bench.scenarios import VERSION, Ask, LongContext, Scenario, begun
 from tokwatt_bench.stream import encode
 from tokwatt_bench.target import Target
@@ -78,6 +79,7 @@ class Plan:
     calibrate: bool = False
     #: What becomes of a run on a machine in bad conditions.
     gate: Literal["refuse", "warn", "annotate"] = "annotate"
+    roof: Roof | None = None
     #: Other engines that hold a model.
     beside: tuple[str, ...] = ()
     procfs: Path = Path("/proc")

@@ -11,6 +11,7 @@ from tokwatt_bench.goodput import goodput
 from tokwatt_bench.load import Run
 from tokwatt_bench.phases import phases
 from tokwatt_bench.request import Request
+from tokwatt_bench.roofline import share
 from tokwatt_bench.statistics import Summary, median, summarise
 from tokwatt_bench.throughput import span_seconds, throughput
 from tokwatt_exporter import __version__
@@ -35,6 +36,9 @@ def result(run: Run) -> dict[str, Any]:
     found["longest_pause_seconds"] = figures.longest_pause(good)
     _add_load(found, reasons, run)
     _add_energy(found, reasons, run)
+    found["memory_bandwidth_ratio"], why = share(plan.roof, found)
+    if why:
+        reasons["memory_bandwidth_ratio"] = why
     found["peak_memory_bytes"] = run.peak_memory_bytes
     if run.peak_memory_bytes is None:
         reasons["peak_memory_bytes"] = "the engine's process cannot be seen from here"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.flags import with_config
+
+if TYPE_CHECKING:
+    from tokwatt_bench.target import Target
 
 #: What is known so well by then is not known better by a few more.
 MOST_RUNS = 50
@@ -74,7 +77,7 @@ def run(
     from tokwatt_bench.target import choose
 
     target = choose(config, url, engine, model)
-    fields |= {"procfs": config.path_procfs, "sysfs": config.path_sysfs, "beside": _beside(config, target.url, gate)}
+    fields |= _around(config, target, gate)
     kept = Kept(None if no_store else config.data_dir, json, csv)
     raise typer.Exit(measure(plans(target, fields, asked, loads, lengths or ()), kept))
 
@@ -113,7 +116,7 @@ def sweep(
     from tokwatt_bench.target import choose
 
     target = choose(config, url, engine, model)
-    fields |= {"procfs": config.path_procfs, "sysfs": config.path_sysfs, "beside": _beside(config, target.url, gate)}
+    fields |= _around(config, target, gate)
     kept = Kept(None if no_store else config.data_dir, json)
     raise typer.Exit(found.sweep(target, fields, asked, runs, most, kept))
 
@@ -143,6 +146,16 @@ def _length(runs: int | None, precision: str, duration: str | None) -> dict[str,
         o.at_least("--runs", runs, 1)
         return {"runs": runs}
     return {"runs": MOST_RUNS, "precision": o.ratio("--precision", precision)}
+
+
+def _around(config: Config, target: Target, gate: str) -> dict[str, Any]:
+    """Fields of the `Plan` that are of the machine."""
+    from tokwatt_bench.roofline import roof
+
+    return {
+        "procfs": config.path_procfs, "sysfs": config.path_sysfs, "roof": roof(config, target),
+        "beside": _beside(config, target.url, gate),
+    }  # fmt: skip
 
 
 def _beside(config: Config, url: str, gate: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tokwatt_bench.explain import BY_NAME
 from tokwatt_bench.report.charts import plots
 from tokwatt_bench.report.drawing import Plot, colours
-from tokwatt_bench.report.rows import Result, Row, absent, facts, names, rows, shown, shown_unit, title, warnings
+from tokwatt_bench.report.rows import Result, Row, absent, facts, names, rows, shown, shown_unit, tail, title, warnings
 
 if TYPE_CHECKING:
     from tokwatt_bench.measured import Measured
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: What stands on top, where there is a single result.
 _TILES = (
     "generation_tokens_per_second", "time_to_first_token_seconds", "inter_token_latency_seconds",
-    "prompt_tokens_per_second", "energy_per_token_joules", "throughput_tokens_per_second",
+    "prompt_tokens_per_second", "energy_per_token_joules", "throughput.generation_tokens_per_second",
 )  # fmt: skip
 
 
@@ -102,7 +102,7 @@ def _cell(row: Row | None) -> str:
     if row is None or row.p50 is None:
         return f'<td class="n soft" title="{escape(row.why if row else "not measured")}">&ndash;</td>'
     p50, interval, *_ = shown(row)
-    return f'<td class="n">{p50}{f"<br><small class=soft>{interval}</small>" if interval else ""}</td>'
+    return f'<td class="n">{_with(p50, interval)}</td>'
 
 
 def _plots(drawn: Sequence[Plot], series: Sequence[str]) -> str:
@@ -137,7 +137,7 @@ def _result(name: str, result: Result, opened: bool) -> str:
         f'<details class="box"{" open" if opened else ""}><summary>{escape(name)}</summary>{_failures(result)}'
         f'<div class="facts">{shown_facts}</div>'
         f'<div class="scroll"><table><tr><th>figure</th><th class="n">median</th><th class="n">95 % interval</th>'
-        f'<th class="n">p95</th><th class="n">p99</th><th class="n">of</th><th>unit</th></tr>'
+        f'<th class="n">p95</th><th class="n">p99</th><th class="n">max</th><th class="n">of</th><th>unit</th></tr>'
         f"{''.join(_line(row) for row in rows(result))}</table></div>{_remarks(result)}</details>"
     )
 
@@ -145,10 +145,15 @@ def _result(name: str, result: Result, opened: bool) -> str:
 def _line(row: Row) -> str:
     if row.p50 is None:
         why = escape(row.why)
-        return f'<tr><td>{_linked(row.metric)}</td><td colspan="6" class="why">none: {why}</td></tr>'
-    *numbers, unit = shown(row)
+        return f'<tr><td>{_linked(row.metric)}</td><td colspan="7" class="why">none: {why}</td></tr>'
+    p50, interval, p95, p99, *others, unit = shown(row)
+    numbers = [p50, interval, _with(p95, tail(row, "p95")), _with(p99, tail(row, "p99")), *others]
     cells = "".join(f'<td class="n">{number}</td>' for number in numbers)
     return f"<tr><td>{_linked(row.metric)}</td>{cells}<td>{escape(unit)}</td></tr>"
+
+
+def _with(number: str, interval: str) -> str:
+    return f"{number}<br><small class=soft>{interval}</small>" if interval else number
 
 
 def _failures(result: Result) -> str:

@@ -33,7 +33,7 @@ _HISTORY = (
 
 _PARTS = (".p95", ".p99", ".ci95")
 #: Few engines give a time of their own; of the others, why they are not there is told with what they are part of.
-_NO_NEWS = ("engine_", "energy.", "throughput.", "goodput", "calibration")
+_NO_NEWS = ("engine_", "energy.", "throughput.", "goodput", "calibration", "memory_bandwidth")
 
 
 def result_table(found: Mapping[str, Any]) -> None:
@@ -55,6 +55,8 @@ def result_table(found: Mapping[str, Any]) -> None:
     if found["energy_per_token_joules"] is not None:
         print_line(f"energy: {_short(found['energy_per_token_joules'])} J/token, idle power "
                    f"of {_short(found['energy']['idle_watts'])} W subtracted")  # fmt: skip
+    if found["memory_bandwidth_ratio"] is not None:
+        print_line(f"memory bandwidth: {found['memory_bandwidth_ratio']:.0%} of what the chip has")
     for line in (*_together(found), *_around(found)):
         print_line(line)
     for line in _absent(found["reasons"]):
