@@ -185,10 +185,10 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "memory_bandwidth_ratio", "share of the memory bandwidth", "ratio",
-        "Bytes of the model that one token must read × decode speed ÷ the memory bandwidth of the chip: 1 is the "
-        "roofline, where decoding cannot get faster. Near it nothing is to be gained; far below it, look at the "
-        "settings.",
-        "the bandwidth of the chip or the size of the model is not known",
+        "Decode speed ÷ the most that the memory allows: the bandwidth of the chip ÷ the bytes that each token must "
+        "read, which are the weights in use and the cache at half of the answer. 1 is the roofline. Near it nothing is "
+        "to be gained; far below it, look at the settings.",
+        "streams ran side by side, the chip's bandwidth or the model's files are not known, or the engine runs elsewhere",
         ("roofline", "bandwidth", "mbu", "model bandwidth utilization"),
     ),
     Metric(

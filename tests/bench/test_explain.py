@@ -42,7 +42,7 @@ def ask(capsys, monkeypatch):
     ("prefill energy", "energy.prefill_per_token_joules"),
     ("decode energy", "energy.decode_per_token_joules"),
     ("energy.per_token_gross_joules", "energy.per_token_gross_joules"),
-    ("tokens per joule", "tokens_per_joule"),
+    ("tokens per joule", "energy.tokens_per_joule"),
     ("roofline", "memory_bandwidth_ratio"),
     ("longest pause", "longest_pause_seconds"),
     ("delay", "delay_seconds"),

@@ -144,7 +144,7 @@ def test_a_strangers_text_stays_text(good):
     one = changed(good, "a", model=HOSTILE, notes=[HOSTILE])
     text = markdown([one.result])
     assert "<img" not in text.replace("\\<img", "")
-    assert all(line.replace("\\|", "").count("|") in (0, 3, 8) for line in text.splitlines())
+    assert all(line.replace("\\|", "").count("|") in (0, 3, 9) for line in text.splitlines())
     card = ET.fromstring(svg(one.result))
     assert not [part for part in card.iter() if part.tag.endswith(("script", "img", "image", "foreignObject"))]
     assert any((part.text or "").startswith("</script>") for part in card.iter())
@@ -169,8 +169,8 @@ def test_csv_has_a_row_a_figure(run, good):
         "tokens",
         "chunks",
     }
-    row = found["inter_token_latency_seconds"]
-    assert float(row["p50"]) == good.result["inter_token_latency_seconds"]["p50"]
+    row = found["chunk_gap_seconds"]
+    assert float(row["p50"]) == good.result["chunk_gap_seconds"]["p50"]
     assert found["energy_per_token_joules"]["p50"] == "" and found["energy_per_token_joules"]["reason"]
 
 

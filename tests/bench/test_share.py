@@ -26,8 +26,9 @@ def signer(tmp_path_factory):
 def told():
     """A result in which everything says where it was measured."""
     return changed(
-        real()["bad"], "told1", host="studio.example.org", url="http://10.1.2.3:8080", model="/Users/max/models/q.gguf",
-        engine="studio", notes=["measured on studio at http://10.1.2.3:8080/v1?key=abc", "studio-like words stay"],
+        real()["bad"], "told1", host="studio.example.org", url="http://10.1.2.3:8080", engine="studio",
+        model="/Users/mustermann/models/q.gguf",
+        notes=["measured on studio at http://10.1.2.3:8080/v1?key=abc", "studio-like words stay"],
         failures=[{"class": "refused", "count": 8, "detail": "10.1.2.3:8080 refuses connections", "requests": [0]}],
     )  # fmt: skip
 
@@ -95,8 +96,8 @@ def written(tmp_path, document):
 def test_a_shared_file_says_nothing_of_whose_machine_it_was(signer, told):
     found = shared([told], signer)
     text = json.dumps(found)
-    for word in ("10.1.2.3", "example.org", "max", "abc"):
-        assert word not in text.replace("max_tokens", ""), word
+    for word in ("10.1.2.3", "example.org", "mustermann", "abc"):
+        assert word not in text, word
     [result] = found["results"]
     assert (result["host"], result["url"], result["model"]) == (None, None, "~/models/q.gguf")
     assert result["notes"] == ["measured on <host> at <url>", "studio-like words stay"]

@@ -32,16 +32,17 @@ def svg(result: Result) -> str:
     return template.substitute(
         width=WIDTH, height=HEIGHT, font=_FONT, model=_text(result["model"], 34),
         engine=_text(f"{result['engine']}{version}", 60), hardware=_text(hardware(result), 70),
-        big=escape(big), unit=escape(unit), below=_text(_below(main, interval), 90),
+        big=escape(big), unit=escape(unit), below=_text(_below(main, interval, result), 90),
         tiles="".join(_tile(place, label, found.get(name)) for place, (name, label) in enumerate(BELOW)),
         runs=_text(f"{said}{many}, scenario {result['scenario']}", 80), tool=_text(result["tool_version"], 20),
     )  # fmt: skip
 
 
-def _below(main: Row, interval: str) -> str:
+def _below(main: Row, interval: str, result: Result) -> str:
     if main.p50 is None:
         return f"no decode speed: {main.why}"
-    return f"decode speed, {_between(interval) or 'without an interval, which takes 6 requests'}"
+    why = result["reasons"].get(f"{MAIN}.ci95", "not known")
+    return f"decode speed, {_between(interval) or f'no interval: {why}'}"
 
 
 def _between(interval: str) -> str:

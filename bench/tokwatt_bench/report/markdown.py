@@ -24,7 +24,10 @@ def markdown(results: Sequence[Result]) -> str:
 
 def _result(result: Result) -> Iterator[str]:
     found = rows(result)
-    yield from ("| Figure | Median | 95 % interval | p95 | p99 | Of | Unit |", "|---|--:|--:|--:|--:|--:|---|")
+    yield from (
+        "| Figure | Median | 95 % interval | p95 | p99 | Max | Of | Unit |",
+        "|---|--:|--:|--:|--:|--:|--:|---|",
+    )
     yield from (f"| {row.metric.title} | {' | '.join(shown(row))} |" for row in found if row.p50 is not None)
     yield ""
     for failure in result["failures"]:

@@ -21,7 +21,7 @@ OF = {"run_id": "VARCHAR", "engine": "VARCHAR", "version": "VARCHAR", "model": "
       "concurrency": "INTEGER"}  # fmt: skip
 FIGURE = {
     "figure": "VARCHAR", "unit": "VARCHAR", "p50": "DOUBLE", "ci95_low": "DOUBLE", "ci95_high": "DOUBLE",
-    "p95": "DOUBLE", "p99": "DOUBLE", "count": "INTEGER", "reason": "VARCHAR",
+    "p95": "DOUBLE", "p99": "DOUBLE", "max": "DOUBLE", "count": "INTEGER", "reason": "VARCHAR",
 }  # fmt: skip
 REQUEST = {
     "request_index": "INTEGER", "phase": "VARCHAR", "started": "TIMESTAMP_MS", "ok": "BOOLEAN", "failure": "VARCHAR",
@@ -35,7 +35,7 @@ def figure_rows(measured: Sequence[Measured]) -> Iterator[dict[str, Any]]:
     """A row a figure and result, in the figure's own unit."""
     for one in measured:
         for row in rows(one.result):
-            own = (row.metric.name, row.metric.unit, *row[1:7], row.why or None)
+            own = (row.metric.name, row.metric.unit, *row[1:8], row.why or None)
             yield _of(one.result) | dict(zip(FIGURE, own, strict=True))
 
 

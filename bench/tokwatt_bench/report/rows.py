@@ -24,8 +24,11 @@ class Row(NamedTuple):
     high: float | None
     p95: float | None
     p99: float | None
+    most: float | None
     of: int | None
     why: str
+    #: Of the other quantiles, where the samples support one.
+    intervals: Mapping[str, Sequence[float]] = {}
 
 
 def rows(result: Result) -> list[Row]:
@@ -40,7 +43,8 @@ def _row(metric: Metric, value: Any, reasons: Mapping[str, str]) -> Row:
     near = "energy_per_token_joules" if "energy" in metric.name or "joule" in metric.name else metric.name.split(".")[0]
     why = next((reasons[name] for name in (metric.name, f"{metric.name}.p50", near) if name in reasons), metric.null)
     why = why if found["p50"] is None else ""
-    return Row(metric, found["p50"], low, high, found.get("p95"), found.get("p99"), found.get("count"), why)
+    p95, p99, most, count = (found.get(name) for name in ("p95", "p99", "max", "count"))
+    return Row(metric, found["p50"], low, high, p95, p99, most, count, why, found.get("intervals") or {})
 
 
 def names(results: Sequence[Result]) -> list[str]:
@@ -93,12 +97,19 @@ def short(value: float | None) -> str:
     )
 
 
-def shown(row: Row) -> tuple[str, str, str, str, str, str]:
-    """Median, interval, p95, p99, how many samples and unit of a row as people read them; empty where there is none."""
+def shown(row: Row) -> tuple[str, str, str, str, str, str, str]:
+    """Median, interval, p95, p99, the largest, of how many samples, and unit, as people read them; empty where there
+    is none.
+    """
     scale, unit = shown_unit(row.metric, row.p50)
-    p50, low, high, p95, p99 = (None if x is None else short(x * scale) for x in row[1:6])
-    interval = f"{low} to {high}" if low is not None and high is not None else ""
-    return p50 or "", interval, p95 or "", p99 or "", "" if row.of is None else str(row.of), unit
+    p50, low, high, p95, p99, most = ("" if x is None else short(x * scale) for x in row[1:7])
+    return p50, f"{low} to {high}" if low else "", p95, p99, most, "" if row.of is None else str(row.of), unit
+
+
+def tail(row: Row, name: str) -> str:
+    """The interval of p95 or p99 as people read it; empty where there is none."""
+    scale, _ = shown_unit(row.metric, row.p50)
+    return " to ".join(short(end * scale) for end in row.intervals.get(name, ()))
 
 
 def facts(result: Result) -> Iterator[tuple[str, str]]:
