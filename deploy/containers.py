@@ -46,7 +46,8 @@ COPY --from=build /opt/tokwatt /opt/tokwatt
 ENV PATH=/opt/tokwatt/bin:$PATH {config.variable("data-dir")}={DATA}
 # The only place that is written to: the rest of the file system may be read-only.
 VOLUME {DATA}
-USER tokwatt
+# By its number, which clusters want to see.
+USER {config.DEFAULT_PORT}
 EXPOSE {config.DEFAULT_PORT}
 # With another --web.listen-address, give `docker run` another --health-cmd.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \\
