@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -151,7 +152,7 @@ def _json(path: Path) -> Any:
             raise UsageError(f"{str(path)[:200]} is no file")
         if path.stat().st_size > MAX_BYTES:
             _refuse(path, f"is larger than {MAX_BYTES // 2**20} MiB")
-        return json.loads(path.read_bytes(), parse_constant=_no_number)
+        return json.loads(path.read_bytes(), parse_constant=_no_number, parse_float=_finite, parse_int=_countable)
     except OSError as error:
         _refuse(path, f"cannot be read: {error.strerror}")
     except (ValueError, RecursionError):
@@ -167,6 +168,15 @@ def _is_file(path: Path) -> bool:
 
 def _no_number(word: str) -> NoReturn:
     raise ValueError(word)
+
+
+def _finite(word: str) -> float:
+    return value if math.isfinite(value := float(word)) else _no_number(word)
+
+
+def _countable(word: str) -> int:
+    # Larger ones are no floats, with which everything is computed.
+    return int(word) if len(word) < 20 else _no_number(word)
 
 
 def _refuse(path: Path, why: str) -> NoReturn:

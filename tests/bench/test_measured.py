@@ -140,6 +140,7 @@ def test_a_part_of_a_file_is_named_behind_it(data, file):
 
 @pytest.mark.parametrize(("what", "said"), [
     ("{", "is not JSON"), ("[" * 100_000, "is not JSON"), ('{"results": [NaN]}', "is not JSON"),
+    ('{"results": [1e999]}', "is not JSON"), ('{"results": [' + "9" * 400 + "]}", "is not JSON"),
     ("3", "holds no results"), ({"result": []}, "holds no results"), ({"results": []}, "has no result in it"),
     ({"results": [], "format": "k6"}, "something else"), ({"results": [], "version": 2}, "a newer tokwatt"),
     ({"results": [], "version": "1"}, "it.version is not 1"), ({"results": {}}, "it.results is no array"),
