@@ -188,7 +188,8 @@ METRICS: tuple[Metric, ...] = (
         "Decode speed ÷ the most that the memory allows: the bandwidth of the chip ÷ the bytes that each token must "
         "read, which are the weights in use and the cache at half of the answer. 1 is the roofline. Near it nothing is "
         "to be gained; far below it, look at the settings.",
-        "streams ran side by side, the chip's bandwidth or the model's files are not known, or the engine runs elsewhere",
+        "streams ran side by side, the chip's bandwidth or the model's files are not known, or the engine runs on "
+        "another machine",
         ("roofline", "bandwidth", "mbu", "model bandwidth utilization"),
     ),
     Metric(

@@ -95,6 +95,8 @@ def test_results_are_named_by_what_tells_them_apart(good):
     assert names([one.result, changed(one, "b", concurrency=4).result]) == [
         f"{good.result['model']}, 1 at a time", f"{good.result['model']}, 4 at a time",
     ]  # fmt: skip
+    fast = changed(one, "b", load={"mode": "open", "rate_per_second": 2.5, "arrivals": "poisson"})
+    assert names([one.result, fast.result])[1] == f"{good.result['model']}, 2.500 requests/s"
     assert names([one.result, changed(one, "b", engine="exo", version="2").result]) == ["ollama", "exo"]
     assert names([one.result, changed(one, "b", version="2").result])[0].endswith(", 1")
     assert len(set(names([one.result, changed(one, "b").result]))) == 2
@@ -116,12 +118,19 @@ def test_a_sweep_has_every_chart():
     titles = [plot.title for plot in drawn]
     assert "Conditions: thermal state" in titles and "Conditions: temperature" in titles
     # It never changed, so a picture would say nothing; and of a counter the level means nothing.
-    assert "Conditions: power source state" not in titles
+    assert not {"Conditions: power source state", "Conditions: gpu frequency"} & set(titles)
     assert not any("swap" in title for title in titles)
     throughput = next(plot for plot in drawn if plot.title == "Throughput against concurrency").chart
     points = throughput["data"]["values"] if "data" in throughput else throughput["layer"][0]["data"]["values"]
     assert {point["result"] for point in points} == {"llama_cpp", "mlx_lm"}
     assert {point["concurrency"] for point in points} == {2, 4}
+
+
+def test_an_open_loop_is_no_point_of_a_concurrency():
+    lanes = sweep()
+    opened = changed(lanes[-1], "open", load={"mode": "open", "rate_per_second": 9.0, "arrivals": "constant"})
+    chart = next(plot for plot in plots([*lanes, opened]) if plot.title.startswith("Time to first token against")).chart
+    assert len(chart["layer"][-1].get("data", chart.get("data"))["values"]) == len(lanes)
 
 
 def test_the_distribution_ends_at_the_slowest_request(good):

@@ -29,14 +29,14 @@ def pages(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", ["one", "sweep", "hostile"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_page_draws_every_chart_without_a_fault_or_a_request(tab, pages, name, dark):
+@pytest.mark.parametrize(("dark", "width"), [(False, 1280), (True, 400)], ids=["light", "dark and narrow"])
+def test_the_page_draws_every_chart_without_a_fault_or_a_request(tab, pages, name, dark, width):
     tab.faults.clear()
-    tab.open(pages / f"{name}.html", dark=dark)
+    tab.open(pages / f"{name}.html", dark=dark, width=width)
     places = tab.evaluate("document.querySelectorAll('.draw').length")
     assert places == tab.evaluate("document.querySelectorAll('.draw svg.marks').length") > 2
-    assert tab.evaluate("[...document.querySelectorAll('.draw svg.marks')].every(one => one.clientWidth > 300)")
-    # Nothing is wider than the page, on a small screen neither.
+    assert tab.evaluate("[...document.querySelectorAll('.draw svg.marks')].every(one => one.clientWidth > 250)")
+    # Nothing is wider than the page.
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert (tab.faults, tab.asked) == ([], [])
 

@@ -8,7 +8,7 @@ from typing import Any
 from tokwatt_bench.explain import lookup
 from tokwatt_bench.measured import Measured, chunk_gaps, counted
 from tokwatt_bench.report import drawing, points
-from tokwatt_bench.report.rows import names
+from tokwatt_bench.report.rows import names, series
 from tokwatt_bench.report.timeline import timelines
 
 Named = Sequence[tuple[str, Measured]]
@@ -97,15 +97,13 @@ def _waiting(named: Named) -> drawing.Plot:
 
 
 def _against_concurrency(named: Named, title: str, text: str, figure: str, scale: float, unit: str) -> drawing.Plot:
-    results = [one.result for _, one in named]
+    # What an open loop has at a time is not what it was asked for.
+    results = [one.result for _, one in named if (one.result.get("load") or {}).get("mode") != "open"]
     if len({result["concurrency"] for result in results}) < 2:
         return drawing.Plot(title, text, None, "all of it was measured at one concurrency")
-    series = names([{**result, "concurrency": None} for result in results])
-    # Results that differ in nothing but concurrency are one line.
-    series = [name.rpartition(", run ")[0] or name for name in series]
     data = [
         {"result": name, "concurrency": result["concurrency"], **_value(lookup(result, figure)[1], scale)}
-        for name, result in zip(series, results, strict=True)
+        for name, result in zip(series(results), results, strict=True)
     ]
     data = [point for point in data if point["value"] is not None]
     if not data:
@@ -122,7 +120,9 @@ def _against_concurrency(named: Named, title: str, text: str, figure: str, scale
     line = base.mark_line(point=True, strokeWidth=2).encode(y, tooltip=tips)
     bars = base.mark_rule(strokeWidth=2).encode(alt.Y("low:Q"), alt.Y2("high:Q"))
     drawn = bars + line if any(point["low"] is not None for point in data) else line
-    return drawing.Plot(title, text, drawing.coloured(drawn, list(dict.fromkeys(series)), legend=True))
+    return drawing.Plot(
+        title, text, drawing.coloured(drawn, list(dict.fromkeys(point["result"] for point in data)), legend=True)
+    )
 
 
 def _energy(named: Named) -> drawing.Plot:

@@ -10,7 +10,7 @@ from tokwatt_bench.explain import SECONDS, Metric, figures
 Result = Mapping[str, Any]
 
 #: What tells results apart, and how it is said.
-_DISTINCT = ("engine", "version", "model", "scenario", "concurrency")
+_DISTINCT = ("engine", "version", "model", "scenario", "load")
 #: Seconds that are milliseconds for people: all but these.
 _LONG = ("load_seconds",)
 
@@ -49,13 +49,14 @@ def _row(metric: Metric, value: Any, reasons: Mapping[str, str]) -> Row:
 
 def names(results: Sequence[Result]) -> list[str]:
     """A name for each result, by what is not the same in all of them; no two are equal."""
-    varying = [key for key in _DISTINCT if len({str(result.get(key)) for result in results}) > 1]
+    parts = [_parts(result) for result in results]
+    varying = [key for key in _DISTINCT if len({one[key] for one in parts}) > 1]
     # Two engines have two versions anyway.
-    if len({result["engine"] for result in results}) == len({(r["engine"], r.get("version")) for r in results}):
+    if len({one["engine"] for one in parts}) == len({(one["engine"], one["version"]) for one in parts}):
         varying = [key for key in varying if key != "version"]
     if "engine" not in varying and "model" not in varying:
         varying = ["model", *varying]
-    found = [", ".join(_part(key, result) for key in varying if result.get(key) is not None) for result in results]
+    found = [", ".join(one[key] for key in varying if one[key]) for one in parts]
     twice = {name for name in found if found.count(name) > 1}
     seen: dict[str, int] = {}
     for place, name in enumerate(found):
@@ -65,8 +66,17 @@ def names(results: Sequence[Result]) -> list[str]:
     return found
 
 
-def _part(key: str, result: Result) -> str:
-    return f"{result[key]} at a time" if key == "concurrency" else str(result[key])
+def series(results: Sequence[Result]) -> list[str]:
+    """The same without the load: results that differ in nothing but that belong together."""
+    bare = [{**result, "concurrency": None, "load": None} for result in results]
+    return [name.rpartition(", run ")[0] or name for name in names(bare)]
+
+
+def _parts(result: Result) -> dict[str, str]:
+    rate = (result.get("load") or {}).get("rate_per_second")
+    lanes = result["concurrency"]
+    load = f"{short(rate)} requests/s" if rate else f"{lanes} at a time" if lanes else ""
+    return {key: str(result.get(key) or "") for key in _DISTINCT[:-1]} | {"load": load}
 
 
 def title(result: Result) -> str:

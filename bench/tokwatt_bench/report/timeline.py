@@ -24,13 +24,13 @@ def timelines(named: Sequence[tuple[str, Measured]]) -> Iterable[drawing.Plot]:
     if not samples:
         yield drawing.Plot("Conditions", "", None, "no sample of the machine's conditions is in this document")
         return
-    keys = dict.fromkeys(key for one in samples for key in one)
-    for key in keys:
-        said = {one[key] for one in samples if key in one}
+    for key in dict.fromkeys(key for one in samples for key in one):
         # What never changed is said by a word, not by a picture.
-        if key == "thermal_state" or (key.endswith("_state") and len(said) > 1):
+        changed = len({one[key] for one in samples if key in one}) > 1
+        if key == "thermal_state" or (key.endswith("_state") and changed):
             yield _states(samples, key)
-    yield from (_line(samples, key) for key in keys if key.endswith(tuple(_UNITS)))
+        elif key.endswith(tuple(_UNITS)) and changed:
+            yield _line(samples, key)
 
 
 def _states(samples: list[points.Point], key: str) -> drawing.Plot:
