@@ -19,6 +19,7 @@ from tokwatt_exporter.service_cli import app as service
 from tokwatt_exporter.shell import print_json
 from tokwatt_exporter.top_cli import top
 from tokwatt_exporter.versions_cli import versions
+from tokwatt_exporter.watch_cli import watch
 
 app = typer.Typer(
     help="See what this machine and its LLM engines do: metrics, energy and tokens.",
@@ -34,6 +35,7 @@ app.command()(top)
 app.command()(mcp)
 app.command()(recommend)
 app.command()(versions)
+app.command()(watch)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DATA_DIR = "data-dir"

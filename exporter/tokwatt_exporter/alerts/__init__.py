@@ -1,0 +1,1 @@
+"""Alerts without a server: the shipped rules, judged on the local history, and sent where the user wants them."""
