@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -129,6 +130,20 @@ def _rotel(recipe: Recipe, folder: Path) -> dict[str, str]:
     return {"rotel": version, **versions}
 
 
+def _postgres(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """The server with the libraries that a bare Debian lacks; it finds its own files from where it is."""
+    versions = unpack(recipe.source, recipe.packages, folder)
+    for left_out in ("usr/lib/postgresql/15/lib/bitcode", "usr/share/locale", "usr/share/doc"):
+        shutil.rmtree(folder / left_out, ignore_errors=True)
+    for name, launcher in recipe.executables.items():
+        _launcher(
+            folder / launcher,
+            f'export LD_LIBRARY_PATH="$tree/usr/lib/{platform.machine()}-linux-gnu"',
+            f'exec "$tree/usr/lib/postgresql/15/bin/{name}" "$@"',
+        )
+    return versions
+
+
 def _wheel(folder: Path, *what: str) -> Path:
     """A wheel of PyPI, put into the folder."""
     done = subprocess.run(
@@ -177,9 +192,17 @@ RECIPES = (
     Recipe("sid", ("llama.cpp-tools",), {"llama-server": "launch/llama-server"}, _llama),
     Recipe("0.0.1a15", ("rotel", "libpython3.11", "libexpat1", "zlib1g"), {"rotel": "launch/rotel"}, _rotel),
     _engine("mlx-lm"),
-)
+    _engine("ducklake"),
+    Recipe(
+        "bookworm",
+        ("postgresql-15", "libpq5", "libicu72", "libxml2", "libldap-2.5-0", "libsasl2-2", "libgssapi-krb5-2",
+         "libkrb5-3", "libkrb5support0", "libk5crypto3", "libcom-err2", "libkeyutils1", "libssl3"),
+        {"postgres": "launch/postgres", "initdb": "launch/initdb"},
+        _postgres,
+    ),
+)  # fmt: skip
 #: Big, and used by `make test-engines` only.
-SLOW = tuple(_engine(name) for name in venvs.ENGINES if name != "mlx-lm")
+SLOW = tuple(_engine(name) for name in venvs.ENGINES if name not in ("mlx-lm", "ducklake"))
 NAMES = tuple(name for recipe in RECIPES for name in recipe.executables)
 
 

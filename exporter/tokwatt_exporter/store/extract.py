@@ -129,7 +129,7 @@ def extract(data_dir: Path, folder: Path, *, wait: float = LOCK_WAIT) -> Iterato
     import duckdb
 
     config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": _MEMORY, "threads": 2, "temp_directory": str(folder), "TimeZone": "UTC",
+        "memory_limit": _MEMORY, "threads": 2, "temp_directory": str(folder),
         "autoinstall_known_extensions": "false",
     }  # fmt: skip
     with duckdb.connect(config=config) as db:
