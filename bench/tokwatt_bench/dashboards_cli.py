@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +13,8 @@ from tokwatt_exporter import __version__, parse
 from tokwatt_exporter.errors import EngineError, TokwattError, UsageError
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from tokwatt_exporter.engines.client import Client
 
 app = typer.Typer(help="Put the boards for Grafana where it finds them.", no_args_is_help=True)
@@ -48,6 +47,8 @@ def push(
                                                  "machine all the same.")] = False,
 ) -> None:  # fmt: skip
     """Save the boards in a running Grafana, in place of older ones."""
+    import asyncio
+
     from tokwatt_exporter.credentials import read_secret
     from tokwatt_exporter.engines.client import is_loopback
 
@@ -60,6 +61,8 @@ def push(
 
 def boards() -> dict[str, str]:
     """Each board's JSON by the name of its file; `TokwattError` where this installation lacks them."""
+    from importlib import resources
+
     # A checkout has them where they are made, a wheel inside of the package.
     places: tuple[Traversable, ...] = (
         resources.files("tokwatt_bench").joinpath("dashboards"), Path(__file__).parents[2] / "grafana/dashboards",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from pathlib import Path
@@ -58,6 +57,8 @@ def share(
     if output or not target:
         write(output, lambda: text)
     if target:
+        import asyncio
+
         _agreed(target, document, len(text.encode()), yes)
         asyncio.run(_send(target, document))
         sys.stderr.write(f"tokwatt-bench: sent to {target}\n")

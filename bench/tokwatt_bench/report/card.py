@@ -6,7 +6,7 @@ from importlib import resources
 from string import Template
 from xml.sax.saxutils import escape
 
-from tokwatt_bench.report.rows import Result, Row, hardware, rows, shown
+from tokwatt_bench.report.rows import Result, Row, hardware, load, rows, shown
 
 WIDTH, HEIGHT = 1200, 630
 #: The big figure, and those below it.
@@ -28,13 +28,13 @@ def svg(result: Result) -> str:
     version = f" {result['version']}" if result.get("version") else ""
     good = result["runs"] - result["failed"]
     said = f"{good} of {result['runs']} requests" if result["failed"] else f"{result['runs']} requests"
-    many = f", {result['concurrency']} at a time" if result["concurrency"] > 1 else ""
     return template.substitute(
         width=WIDTH, height=HEIGHT, font=_FONT, model=_text(result["model"], 34),
         engine=_text(f"{result['engine']}{version}", 60), hardware=_text(hardware(result), 70),
         big=escape(big), unit=escape(unit), below=_text(_below(main, interval, result), 90),
         tiles="".join(_tile(place, label, found.get(name)) for place, (name, label) in enumerate(BELOW)),
-        runs=_text(f"{said}{many}, scenario {result['scenario']}", 80), tool=_text(result["tool_version"], 20),
+        runs=_text(f"{said}, {load(result)}, scenario {result['scenario']}", 80),
+        tool=_text(result["tool_version"], 20),
     )  # fmt: skip
 
 

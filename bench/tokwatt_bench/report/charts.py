@@ -106,8 +106,8 @@ def _against_concurrency(named: Named, title: str, text: str, figure: str, scale
         for name, result in zip(series(results), results, strict=True)
     ]
     data = [point for point in data if point["value"] is not None]
-    if not data:
-        return drawing.Plot(title, text, None, "no result has this figure")
+    if len({point["concurrency"] for point in data}) < 2:
+        return drawing.Plot(title, text, None, "it is known at fewer than two concurrencies")
     import altair as alt
 
     steps = sorted({point["concurrency"] for point in data})

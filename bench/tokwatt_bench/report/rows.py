@@ -11,6 +11,9 @@ Result = Mapping[str, Any]
 
 #: What tells results apart, and how it is said.
 _DISTINCT = ("engine", "version", "model", "scenario", "load")
+#: Settings that stand elsewhere, and one that is called like something else.
+_SAID = ("rate_per_second", "arrivals")
+_CALLED = {"prompt_tokens": "prompt tokens, wanted"}
 #: Seconds that are milliseconds for people: all but these.
 _LONG = ("load_seconds",)
 
@@ -73,10 +76,15 @@ def series(results: Sequence[Result]) -> list[str]:
 
 
 def _parts(result: Result) -> dict[str, str]:
+    return {key: str(result.get(key) or "") for key in _DISTINCT[:-1]} | {"load": load(result)}
+
+
+def load(result: Result) -> str:
+    """How many requests at a time, or how many a second; empty where that is not told."""
     rate = (result.get("load") or {}).get("rate_per_second")
-    lanes = result["concurrency"]
-    load = f"{short(rate)} requests/s" if rate else f"{lanes} at a time" if lanes else ""
-    return {key: str(result.get(key) or "") for key in _DISTINCT[:-1]} | {"load": load}
+    if rate:
+        return f"{rate:g} requests/s"
+    return f"{result['concurrency']} at a time" if result["concurrency"] else ""
 
 
 def title(result: Result) -> str:
@@ -125,22 +133,22 @@ def tail(row: Row, name: str) -> str:
 def facts(result: Result) -> Iterator[tuple[str, str]]:
     """What was measured and how, as name and text."""
     yield "engine", f"{result['engine']} {result.get('version') or ''}".strip()
-    yield from ((name, str(result[name])) for name in ("kind", "model", "scenario", "concurrency") if name in result)
+    yield from ((name, str(result[name])) for name in ("kind", "model", "scenario"))
+    arrivals = (result.get("load") or {}).get("arrivals")
+    yield "load", load(result) + (f", {arrivals}" if arrivals else "")
     yield from (("hardware", text) for text in [hardware(result)] if text)
-    load = result.get("load") or {}
-    if load.get("rate_per_second"):
-        yield "load", f"{short(load['rate_per_second'])} requests/s, {load['arrivals']}"
     stopped = ", stopped early" if result["aborted"] else ""
     yield "requests", f"{result['runs']} measured, {result['failed']} failed{stopped}"
-    yield from (("ended", text) for text in [load.get("stopped")] if text)
+    yield from (("ended", text) for text in [(result.get("load") or {}).get("stopped")] if text)
     tokens = result["tokens"]
     for name in ("prompt", "generated", "cached"):
         if tokens[name] is not None:
             yield f"{name} tokens", f"{tokens[name]:,}"
     if tokens["source"]:
         yield "tokens counted by", tokens["source"]
-    settings = {name: value for name, value in result["settings"].items() if value not in (None, False, "")}
-    yield from ((name.replace("_", " "), _said(value)) for name, value in settings.items())
+    for name, value in result["settings"].items():
+        if value not in (None, False, "") and name not in _SAID:
+            yield _CALLED.get(name, name.replace("_", " ")), _said(value)
     yield "run", result["run_id"]
     yield "tokwatt", result["tool_version"]
 
