@@ -56,9 +56,9 @@ def calibrate(concurrency: int, seconds: float = SECONDS, itl_ms: float = _ITL) 
         # What is done for the first time takes longer.
         rounds.closed(itertools.islice(_outgoing(url, itl_ms), concurrency), concurrency, rounds.Took())
         _truths(url)
-        before = _processor()
+        before = processor()
         rounds.closed(_outgoing(url, itl_ms), concurrency, took, time.perf_counter() + seconds)
-        used = _processor() - before
+        used = processor() - before
         truths = _truths(url)
     found = [
         (examine(one.recording, "openai", one.number, "measured"), truths.get(str(one.number))) for one in took.sent
@@ -113,6 +113,7 @@ def _truths(url: str) -> Any:
         return json.load(answer)
 
 
-def _processor() -> float:
+def processor() -> float:
+    """Seconds of it that this process has used."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime

@@ -77,7 +77,10 @@ class _Server:
     def _read(self, key: selectors.SelectorKey) -> None:
         connection = key.fileobj
         assert isinstance(connection, socket.socket)
-        data = key.data + connection.recv(65536)
+        try:
+            data = key.data + connection.recv(65536)
+        except OSError:
+            data = key.data
         now = time.perf_counter_ns()
         head, found, body = data.partition(b"\r\n\r\n")
         length = next(
@@ -89,9 +92,11 @@ class _Server:
         self._selector.unregister(connection)
         if head.startswith(b"GET /truth"):
             self._tell(connection)
-        elif found:
+        elif head.startswith(b"POST "):
             self._answer(connection, json.loads(body), now)
         else:
+            with suppress(OSError):
+                connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             connection.close()
 
     def _answer(self, connection: socket.socket, body: Mapping[str, Any], now: int) -> None:

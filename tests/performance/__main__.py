@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 
-from . import apple, daemon, fleet, flush, history, history_speed, proxy, scrape, startup
+from . import apple, client, daemon, fleet, flush, history, history_speed, proxy, scrape, startup
 from .report import Row, show
 
 QUICK_MINUTES = 1.0
@@ -24,6 +24,7 @@ def parts(minutes: float) -> dict[str, tuple[str, Callable[[], Iterable[Row]]]]:
         "history": ("The history's size, beside others with the same samples", history.rows),
         "history-speed": ("The history as it grows, and what it answers beside Prometheus", history_speed.rows),
         "proxy": ("What tokwatt proxy adds to each chunk of a stream", proxy.rows),
+        "client": ("How far the benchmark is from the truth", client.rows),
         "fleet": (f"{fleet.EXPORTERS} exporters, one Prometheus, and the boards", fleet.rows),
         "imports": ("Where memory goes, import by import", startup.import_rows),
         "apple": ("The sources of a Mac, against the library that stands for it", apple.rows),
