@@ -95,9 +95,7 @@ class _Server:
         elif head.startswith(b"POST "):
             self._answer(connection, json.loads(body), now)
         else:
-            with suppress(OSError):
-                connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-            connection.close()
+            self._reply(connection, {"object": "list", "data": []})
 
     def _answer(self, connection: socket.socket, body: Mapping[str, Any], now: int) -> None:
         wanted = dict(part.split("=") for part in str(body["model"]).split(","))
@@ -127,8 +125,13 @@ class _Server:
         self._told[answer.seed] = answer.writes
 
     def _tell(self, connection: socket.socket) -> None:
-        body, self._told = json.dumps(self._told).encode(), {}
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
+        told, self._told = self._told, {}
+        self._reply(connection, told)
+
+    def _reply(self, connection: socket.socket, what: object) -> None:
+        body = json.dumps(what).encode()
+        with suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body) + body)
         connection.close()
 
 
