@@ -28,7 +28,9 @@ def explain(
         print_json({"figures": [one._asdict() for one in found]})
     elif metric:
         one = found[0]
-        typer.echo(f"{one.name} ({one.title}), in {one.unit}\n\n{one.definition}\n\nnull when: {one.null}")
+        typer.echo(
+            f"{one.name} ({one.title}), in {one.unit}\n\n{one.definition.replace('**', '')}\n\nnull when: {one.null}"
+        )
     else:
         from tokwatt_exporter.show import table
 

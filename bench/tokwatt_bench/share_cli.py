@@ -74,8 +74,7 @@ def _verify(file: Path, signer: str | None) -> int:
     except BadSignature as error:
         sys.stderr.write(f"tokwatt-bench: {error}\n")
         return REFUSED
-    results = found["results"]
-    sys.stdout.write(f"the signature fits: {len(results)} results, signed by {fingerprint(found)}\n")
+    sys.stdout.write(f"the signature fits: {_count(found)}, signed by {fingerprint(found)}\n")
     return 0
 
 
@@ -94,8 +93,13 @@ def _agreed(target: str, document: dict[str, Any], size: int, yes: bool) -> None
     if not _asked():
         raise UsageError("--to: nobody is here to be asked; --yes says that it may be sent")
     models = ", ".join(dict.fromkeys(str(result["model"]) for result in document["results"]))
-    if not typer.confirm(f"Send {len(document['results'])} results ({models}; {size} bytes) to {target}?", err=True):
+    if not typer.confirm(f"Send {_count(document)} ({models}; {size} bytes) to {target}?", err=True):
         raise typer.Abort
+
+
+def _count(document: dict[str, Any]) -> str:
+    count = len(document["results"])
+    return f"{count} results" if count != 1 else "1 result"
 
 
 def _asked() -> bool:

@@ -175,7 +175,7 @@ def test_a_file_is_written_and_verified_by_the_commands(run, given, tmp_path):
     file = tmp_path / "shared.json"
     assert run(given, "--output", file) == (0, "", "")
     code, out, err = run("--verify", file)
-    assert (code, err) == (0, "") and out.startswith("the signature fits: 1 results, signed by SHA256:")
+    assert (code, err) == (0, "") and out.startswith("the signature fits: 1 result, signed by SHA256:")
     by = out.split()[-1]
     assert run("--verify", file, "--signer", by)[0] == 0
     code, out, err = run("--verify", file, "--signer", "SHA256:other")
@@ -205,10 +205,10 @@ def test_nothing_is_sent_without_a_yes(run, given, receiver, monkeypatch):
     assert "--yes says that it may be sent" in err
     # Somebody is there, and says no.
     monkeypatch.setattr(share_cli, "_asked", lambda: True)
-    monkeypatch.setattr(typer, "confirm", lambda text, **_: "Send 1 results" not in text)
+    monkeypatch.setattr(typer, "confirm", lambda text, **_: "Send 1 result " not in text)
     assert run(given, "--to", receiver.url)[0] == 130
     assert receiver.got == []
-    monkeypatch.setattr(typer, "confirm", lambda text, **_: "Send 1 results" in text)
+    monkeypatch.setattr(typer, "confirm", lambda text, **_: "Send 1 result " in text)
     assert run(given, "--to", receiver.url)[0] == 0
     assert len(receiver.got) == 1
 
