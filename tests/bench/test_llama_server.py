@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -10,6 +11,7 @@ from support.components import component
 from support.engine import llama_server, tiny_model
 from support.net import free_port, get, wait_for
 from tokwatt_bench import load
+from tokwatt_bench.context import fitted
 from tokwatt_bench.plan import Plan
 from tokwatt_bench.result import result
 from tokwatt_bench.target import choose
@@ -114,3 +116,50 @@ def test_a_router_loads_its_model_anew_for_each_request(tmp_path):
             router.terminate()
     assert (found["failures"], found["load_seconds"]["count"], found["load_seconds"]["source"]) == ([], 2, "load")
     assert log.read_text().count("spawning server instance with name=one") == 2
+
+
+def test_streams_side_by_side_are_all_of_the_engines_tokens(engine):
+    before = counters(engine)
+    done = measure(engine, runs=8, warmup=1, max_tokens=24, concurrency=4)
+    found = result(done)
+    generated = counters(engine)["llamacpp:tokens_predicted_total"] - before["llamacpp:tokens_predicted_total"]
+    assert found["failures"] == []
+    assert found["tokens"]["generated"] + found["tokens"]["warmup_generated"] == generated
+    # The server has two slots for four lanes: together they are faster than one alone, and wait for their first token.
+    assert found["throughput"]["generation_tokens_per_second"] > 10
+    assert {request.lane for request in done.measured} == {0, 1, 2, 3}
+
+
+def test_an_open_loop_measures_from_when_a_request_was_due(engine):
+    done = measure(engine, runs=6, warmup=0, max_tokens=8, rate=200.0, poisson=False)
+    found = result(done)
+    assert found["failures"] == []
+    # Two slots for six requests at once: the last ones wait, and that is in their time to first token.
+    assert found["load"] == {"mode": "open", "arrivals": "constant", "rate_per_second": 200.0}
+    waits = sorted(request.first_token_seconds for request in done.measured)
+    assert waits[-1] > waits[0]
+    assert found["delay_seconds"]["p50"] is not None
+
+
+def test_a_prompt_is_as_long_as_was_wanted_by_the_engines_own_count(engine):
+    plan = Plan(
+        target=choose(load_config({}, {}), engine.url, None, None), idle_seconds=0, runs=2, warmup=0, max_tokens=2
+    )
+    for request in load.run(fitted(plan, 400)).measured:
+        assert request.prompt_tokens == pytest.approx(400, rel=0.02)
+
+
+def test_an_engine_that_dies_under_many_streams_keeps_what_came_before(tmp_path):
+    with llama_server(tmp_path) as engine:
+        plan = Plan(target=choose(load_config({}, {}), engine.url, None, None), idle_seconds=0, runs=400, warmup=1,
+                    max_tokens=64, concurrency=4)  # fmt: skip
+        killer = threading.Timer(1.0, engine.process.kill)
+        done = load.run(plan, lambda what, n, of: killer.start() if what == "measuring" else None)
+        killer.join()
+        engine.process.wait()
+    found = result(done)
+    assert found["runs"] == 400
+    if done.results:
+        assert found["time_to_first_token_seconds"]["p50"] > 0
+    assert {failure["class"] for failure in found["failures"]} <= {"cut", "refused"}
+    assert found["failed"] > 0
