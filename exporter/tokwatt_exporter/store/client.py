@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ class Store:
         self._data_dir = data_dir
         #: Seconds that things are kept, as `upkeep.Retention` names them.
         self._retention = dict(retention or {})
-        self._tending: subprocess.Popen[bytes] | None = None
+        #: What may be interrupted, by its command.
+        self._aside: dict[str, subprocess.Popen[bytes]] = {}
         self._interrupted = False
         self._worker = tuple(worker)
         self._queries = threading.BoundedSemaphore(CONCURRENT_QUERIES)
@@ -59,19 +61,27 @@ class Store:
         Gives `packed` rows, `expired_days`, and `more`, whether there is another portion to do. Errors as for `flush`.
         """
         order = {"retention": self._retention, "wait": 5.0}
-        result: dict[str, Any] = self._run("upkeep", order, timeout, self._tends)
+        result: dict[str, Any] = self._run("upkeep", order, timeout, partial(self._started, "upkeep"))
+        return result
+
+    def export(self, order: Mapping[str, Any], timeout: float = 3600.0) -> list[dict[str, Any]]:
+        """Bring what is outside up to what the history has, as `worker.export` takes it; errors as for `flush`."""
+        result: list[dict[str, Any]] = self._run("export", order, timeout, partial(self._started, "export"))
         return result
 
     def interrupt(self) -> None:
-        """End a portion of upkeep under way, and every later one; it is done by the next daemon."""
+        """End upkeep and export under way, and every later one; they are done by the next daemon."""
         self._interrupted = True
-        if (child := self._tending) is not None:
+        for child in list(self._aside.values()):
             _kill(child)
 
-    def _tends(self, child: subprocess.Popen[bytes] | None) -> None:
-        self._tending = child
+    def _started(self, command: str, child: subprocess.Popen[bytes] | None) -> None:
+        if child is None:
+            self._aside.pop(command, None)
+            return
+        self._aside[command] = child
         # Whoever interrupts may have come before there was a child to end.
-        if child is not None and self._interrupted:
+        if self._interrupted:
             _kill(child)
 
     def query(self, name: str, params: Mapping[str, Any] | None = None, timeout: float = 20.0) -> list[dict[str, Any]]:

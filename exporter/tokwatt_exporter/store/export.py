@@ -30,8 +30,8 @@ def export(data_dir: Path, to: str, *, wait: float = LOCK_WAIT) -> Exported:
     import duckdb
 
     goal = target(to, data_dir)
-    file.existing(data_dir)
     take_in(data_dir, wait)
+    file.existing(data_dir)
     done = Exported()
     try:
         with scratch(data_dir) as folder, extract(data_dir, folder, wait=wait) as source:

@@ -48,8 +48,8 @@ def append(data_dir: Path, to: Attachment, *, wait: float = LOCK_WAIT) -> Export
     """
     import duckdb
 
-    file.existing(data_dir)
     take_in(data_dir, wait)
+    file.existing(data_dir)
     done = Exported()
     try:
         with scratch(data_dir) as folder, extract(data_dir, folder, wait=wait) as source, _lake(to) as lake:

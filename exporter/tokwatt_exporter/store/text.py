@@ -62,8 +62,8 @@ def text(data_dir: Path, wanted: Wanted, format: Format, *, wait: float = LOCK_W
     """What was asked for in a format, a piece at a time; by the first one the history is closed again."""
     import duckdb
 
-    file.existing(data_dir)
     take_in(data_dir, wait)
+    file.existing(data_dir)
     try:
         with scratch(data_dir) as folder, extract(data_dir, folder, wait=wait) as source:
             source.take_range(wanted.metrics, wanted.labels, wanted.since_ms, wanted.until_ms)

@@ -2,7 +2,7 @@
 
 One that was asked a query stays a minute for the next one, a line each. Between two it has no file open.
 
-python -m tokwatt_exporter.store.worker flush|upkeep|query --data-dir DIR
+python -m tokwatt_exporter.store.worker flush|upkeep|export|query --data-dir DIR
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokwatt_exporter.errors import TokwattError
+from tokwatt_exporter.errors import StoreError, TokwattError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -79,6 +79,23 @@ def tend(data_dir: Path, order: Mapping[str, Any]) -> dict[str, Any]:
     return dataclasses.asdict(done)
 
 
+def export(data_dir: Path, order: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Bring each target up to what the history has; one that fails does not hold up the others."""
+    from tokwatt_exporter.store.leave import leave
+
+    os.nice(10)
+    done: list[dict[str, Any]] = []
+    problems: list[str] = []
+    for to in order["targets"]:
+        try:
+            done.append(dataclasses.asdict(leave(data_dir, to, order["data_path"], order["python"])))
+        except TokwattError as error:
+            problems.append(str(error))
+    if problems:
+        raise StoreError("; ".join(problems))
+    return done
+
+
 def query(data_dir: Path, order: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a named query."""
     from tokwatt_exporter.store import read
@@ -86,7 +103,7 @@ def query(data_dir: Path, order: Mapping[str, Any]) -> list[dict[str, Any]]:
     return read.query(data_dir, order["name"], order["params"], wait=order["wait"], timeout=order["timeout"])
 
 
-_COMMANDS = {"flush": flush, "upkeep": tend, "query": query}
+_COMMANDS = {"flush": flush, "upkeep": tend, "export": export, "query": query}
 
 
 if __name__ == "__main__":
