@@ -48,7 +48,8 @@ def test_an_older_history_is_brought_up_to_date_after_a_copy_of_it_was_made(tmp_
     assert ingest(data).rows == 6
     assert stored(data) == rows_of(map(snapshot, range(2)))
     assert sql(data, "SELECT count(*) FROM metrics") == [(12,)]
-    assert sql(data, "SELECT version FROM schema_version ORDER BY 1") == [(number + 1,) for number in range(len(schema.MIGRATIONS))]
+    versions = [(number,) for number in range(1, len(schema.MIGRATIONS) + 1)]
+    assert sql(data, "SELECT version FROM schema_version ORDER BY 1") == versions
     [kept] = data.glob("history.duckdb.schema-*")
     assert kept.name == "history.duckdb.schema-1"
     with duckdb.connect(str(kept), read_only=True) as db:

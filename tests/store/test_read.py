@@ -173,7 +173,8 @@ def test_without_a_history_there_is_nothing_and_none_is_made(tmp_path):
 def test_info_says_what_the_history_holds(data):
     info = read.info(data)
     assert info == {
-        "path": str(data / "history.duckdb"), "exists": True, "schema_version": len(MIGRATIONS), "series": 6, "samples": 60,
+        "path": str(data / "history.duckdb"), "exists": True, "schema_version": len(MIGRATIONS),
+        "series": 6, "samples": 60,
         "first_sample": "2026-09-21T14:13:20.000Z", "last_sample": "2026-09-21T14:13:29.000Z", "benchmark_runs": 1,
         "size_bytes": file.size_of(data / "history.duckdb"), "journal_bytes": info["journal_bytes"],
         "journal_records": 11,
