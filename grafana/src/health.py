@@ -52,10 +52,12 @@ def freshness() -> list[Any]:
     return [
         graph(
             "Duration of collectors",
-            "How long each collector's latest run took. Dashed: the latest probe of each engine.",
+            "How long each collector's latest run took, on the slowest of the chosen machines. Dashed: the latest "
+            "probe of each engine.",
             units.Seconds,
-            Q(BOARD.series(c.COLLECTOR_DURATION), "{{collector}} {{instance}}"),
-            Q(BOARD.series(c.ENGINE_PROBE_DURATION), "{{engine}} {{instance}}", line=True),
+            # Not a line for each machine: a fleet would have thousands of them.
+            Q(f"max by (collector) ({BOARD.series(c.COLLECTOR_DURATION)})", "{{collector}}"),
+            Q(f"max by (engine) ({BOARD.series(c.ENGINE_PROBE_DURATION)})", "{{engine}}", line=True),
             empty=NO_DATA,
         )
         .span(12)
