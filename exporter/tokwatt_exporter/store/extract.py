@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Seconds that an export waits for the file: longer than a portion of upkeep takes.
 LOCK_WAIT = 30.0
-_MEMORY = "512MB"
+_MEMORY = "256MB"
 
 
 class Part(NamedTuple):
@@ -129,7 +129,7 @@ def extract(data_dir: Path, folder: Path, *, wait: float = LOCK_WAIT) -> Iterato
     import duckdb
 
     config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": _MEMORY, "threads": 2, "temp_directory": str(folder),
+        "memory_limit": _MEMORY, "threads": 1, "temp_directory": str(folder),
         "autoinstall_known_extensions": "false",
     }  # fmt: skip
     with duckdb.connect(config=config) as db:

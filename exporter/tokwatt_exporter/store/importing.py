@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 #: Rows of a transaction: a second or two, in which nobody else can open the file.
-ROWS = 1_000_000
+ROWS = 500_000
 _MEMORY = "768MB"
 #: What a file of samples has, and must have.
 _COLUMNS = {"time": "TIMESTAMP", "metric": "VARCHAR", "labels": "MAP(VARCHAR, VARCHAR)", "value": "DOUBLE"}

@@ -7,11 +7,12 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, Protocol
 
 from tokwatt_exporter.errors import StoreError
 from tokwatt_exporter.store import file
-from tokwatt_exporter.store.extract import LOCK_WAIT, Extract, extract, scratch
+from tokwatt_exporter.store.extract import LOCK_WAIT, Extract, extract
 from tokwatt_exporter.store.read import take_in
 
 _LINES = 20_000
@@ -65,7 +66,7 @@ def text(data_dir: Path, wanted: Wanted, format: Format, *, wait: float = LOCK_W
     take_in(data_dir, wait)
     file.existing(data_dir)
     try:
-        with scratch(data_dir) as folder, extract(data_dir, folder, wait=wait) as source:
+        with TemporaryDirectory() as folder, extract(data_dir, Path(folder), wait=wait) as source:
             source.take_range(wanted.metrics, wanted.labels, wanted.since_ms, wanted.until_ms)
             yield from _pieces(source, format)
     except duckdb.Error as error:
