@@ -75,7 +75,13 @@ def http_sd() -> str:
         f"#   tokwatt fleet sd --file hosts.txt --listen {listen}\n"
         "#   prometheus --config.file=deploy/prometheus/http-sd.yml\n"
     )
-    discovery = f"    http_sd_configs:\n      - url: http://{listen}{fleet_serve.PATH}\n"
+    discovery = f"""\
+    http_sd_configs:
+      - url: http://{listen}{fleet_serve.PATH}
+        # Beyond loopback the list asks for a token, too:
+        # authorization:
+        #   credentials_file: /etc/prometheus/tokwatt.token
+"""
     return scraping(what, discovery, rules="../../grafana/rules")
 
 

@@ -56,7 +56,7 @@ def label(raw: str) -> tuple[str, str]:
 def read_hosts(path: Path) -> list[Target]:
     """The hosts of a file, `HOST[:PORT] [NAME=VALUE …]` a line, `#` begins a comment; `UsageError` names the line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise UsageError(f"--file: {path}: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ def listed(*flags: str) -> Any:
 
 
 @contextmanager
-def served(port: int, log: Path, *flags: str) -> Iterator[str]:
-    """The URL of its http_sd while the block runs."""
+def served(port: int, log: Path, *flags: str, headers: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The URL of its http_sd while the block runs; `headers` are what it asks for."""
     with log.open("wb") as output:
         process = subprocess.Popen([*COMMAND, "--listen", f"127.0.0.1:{port}", *flags], stdout=output, stderr=output)
     url = f"http://127.0.0.1:{port}/sd"
@@ -32,7 +32,7 @@ def served(port: int, log: Path, *flags: str) -> Iterator[str]:
     def answers() -> bool:
         if process.poll() is not None:
             raise NeverWill(log.read_text())
-        return get(url).status_code == 200
+        return get(url, headers=headers).status_code == 200
 
     try:
         wait_for(answers, 30, "tokwatt fleet sd to answer")

@@ -4,7 +4,6 @@ import json
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -112,7 +111,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(sd, args, said):
         (b"mac-1\nmac:x\n", "line 2: 'x' is not a port"),
         (b"mac-1 room\n", "line 1: 'room' is not NAME=VALUE"),
         (b"\xff\xfe", "is not UTF-8"),
-        (b"# nobody\n", "names no host"),
+        (b"\xef\xbb\xbf# nobody\n", "names no host"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named_with_its_line(sd, tmp_path, content, said):
@@ -151,15 +150,21 @@ def test_a_list_is_printed_without_what_takes_long_to_import():
 
 @pytest.mark.e2e
 def test_http_sd_follows_the_file_and_says_nothing_rather_than_something_broken(hosts, tmp_path):
-    log = Path(tmp_path / "sd.log")
-    with served(free_port(), log, "--file", str(hosts), "--label", "room=office") as url:
-        answer = get(url)
+    log, token, known = tmp_path / "sd.log", tmp_path / "token", {"Authorization": "Bearer 0123456789abcdef"}
+    token.write_text("0123456789abcdef\n")
+    token.chmod(0o600)
+    flags = ("--file", str(hosts), "--label", "room=office", "--web.bearer-token-file", str(token))
+    with served(free_port(), log, *flags, headers=known) as url:
+        answer = get(url, headers=known)
         assert (answer.json(), answer.headers["content-type"]) == (GROUPS, "application/json")
-        assert get(url, headers={"Host": "evil.example"}).status_code == 421
-        assert get(url.replace("/sd", "/metrics")).status_code == 404
+        assert get(url).status_code == 401
+        assert get(url, headers={**known, "Host": "evil.example"}).status_code == 421
+        assert get(url.replace("/sd", "/metrics"), headers=known).status_code == 404
         hosts.write_text("mac:x\n")
-        assert [get(url).status_code, get(url.replace("/sd", "/-/healthy")).status_code] == [500, 500]
+        alive = url.replace("/sd", "/-/healthy")
+        assert [get(page, headers=known).status_code for page in (url, alive, url)] == [500, 500, 500]
         hosts.write_text("mac\n")
-        assert get(url).json()[0]["targets"] == [f"mac:{DEFAULT_PORT}"]
+        assert get(url, headers=known).json()[0]["targets"] == [f"mac:{DEFAULT_PORT}"]
+        assert get(alive, headers=known).status_code == 200
     # What stays broken is said once.
     assert log.read_text().count("line 1: 'x' is not a port") == 1
