@@ -187,3 +187,18 @@ def failures(requests: Iterable[Request]) -> list[dict[str, Any]]:
         {"class": name, "count": len(ones), "detail": ones[0].detail, "requests": [one.index for one in ones]}
         for name, ones in grouped.items()
     ]
+
+
+def answer_problems(requests: Iterable[Request]) -> list[dict[str, Any]]:
+    """`{"kind", "count", "detail", "requests"}` of each kind of problem with answers' texts, the first detail standing
+    for all.
+    """
+    grouped: dict[str, list[tuple[int, str]]] = {}
+    for request in requests:
+        for problem in filter(None, request.problem.split("; ")):
+            kind, _, detail = problem.partition(": ")
+            grouped.setdefault(kind, []).append((request.index, detail))
+    return [
+        {"kind": kind, "count": len(ones), "detail": ones[0][1], "requests": [index for index, _ in ones]}
+        for kind, ones in grouped.items()
+    ]

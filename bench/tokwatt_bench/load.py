@@ -12,8 +12,11 @@ from tokwatt_bench.calibration import Calibration, calibrate
 from tokwatt_bench.energy import Observation, Use, between
 from tokwatt_bench.observe import Observer
 from tokwatt_bench.plan import LEAST_RUNS, Plan, Prepared
+from tokwatt_bench.quality import gate
+from tokwatt_bench.quality.text import said
 from tokwatt_bench.request import Load, Phase, Request, examine
 from tokwatt_bench.stopping import Decision, Stopping, warm
+from tokwatt_bench.stream import Recording
 from tokwatt_bench.wire import Outgoing
 
 Step = Callable[[str, int, int], None]
@@ -215,11 +218,23 @@ class Driver:
             prepared = sent[one.number]
             request = examine(one.recording, prepared.dialect, first + place, phase, one.due_ns)
             request.lane, request.load = one.lane, loaded
+            if request.ok:
+                request.problem = _problem(one.recording, prepared.dialect)
+            # Of a long run they are hundreds of megabytes, and nobody is to read them.
+            one.recording.pieces = []
             found.append(request)
         return found
 
     def _remember(self, seen: Observation | None) -> None:
         _remember(self._done, self._observer, seen)
+
+
+def _problem(recording: Recording, dialect: str) -> str:
+    """What is wrong with the text of an answer; the text itself is not kept."""
+    text = said(recording.pieces, dialect)
+    if text.calls and not text.content:
+        return ""
+    return gate.problem(text.content or text.reasoning, text.finish)
 
 
 def _gate(plan: Plan, samples: list[conditions.Sample]) -> None:

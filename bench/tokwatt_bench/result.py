@@ -44,6 +44,7 @@ def result(run: Run) -> dict[str, Any]:
         reasons["peak_memory_bytes"] = "the engine's process cannot be seen from here"
     _add_circumstances(found, reasons, run)
     found["failures"] = figures.failures(run.measured)
+    found["answer_problems"] = figures.answer_problems(good)
     found["reasons"] = reasons
     found["notes"] = [*filter(None, [note]), *_notes(good)]
     found["settings"] = plan.settings()

@@ -86,6 +86,9 @@ def _around(found: Mapping[str, Any]) -> Iterator[str]:
                f"mean gap {gap:+.2%}")  # fmt: skip
     for why in found["client_bound"]:
         yield f"this result is bounded by the client: {why}"
+    for problem in found["answer_problems"]:
+        good = found["runs"] - found["failed"]
+        yield f"answers: {problem['count']} of {good} {problem['kind']}: {problem['detail']}"
     for problem in found["conditions"]["problems"]:
         yield f"conditions: {problem}"
 
