@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes.truth_server import truth_server
+from tokwatt_bench.framing import Framing
 from tokwatt_bench.request import examine
 from tokwatt_bench.stream import Recording, decode, encode
-from tokwatt_bench.wire import Outgoing, Wires, _Framing
+from tokwatt_bench.wire import Outgoing, Wires
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +129,7 @@ def test_a_server_that_keeps_the_connection_open_ends_its_answer_all_the_same():
 def test_a_chunked_answer_ends_with_its_last_byte_however_it_is_cut(chunks, cuts, trailer):
     body = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks)
     data = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body + b"0\r\n" + trailer + b"\r\n"
-    framing, reads, at = _Framing(), [], 0
+    framing, reads, at = Framing(), [], 0
     while at < len(data):
         piece = data[at : at + cuts[len(reads) % len(cuts)]]
         at += len(piece)
