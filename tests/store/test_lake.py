@@ -216,9 +216,9 @@ duckdb.execute("COPY (SELECT TIMESTAMP '2026-09-21' AS time, 'm' AS metric, MAP{
                f" TO '{sys.argv[4]}'")
 both = [lake.Lake(sys.argv[2], sys.argv[3]) for _ in range(2)]
 for hosts in (("one", "one"), ("one", "one"), ("one", "two"), ("one", "two")):
-    for one, host in zip(both, hosts):
+    states = [one.states(host) for one, host in zip(both, hosts)]
+    for one, host, before in zip(both, hosts, states):
         one._db.execute("BEGIN")
-        before = one.states(host)
         assert one._append(host=host, before=before[0] if before else None, file=sys.argv[4], replace=False,
                            after=["sample", "2026-09-21", (before[0][2] if before else 0) + 1, 0, "mark"])
     for one in both:

@@ -40,11 +40,24 @@ class Lake:
         self._db.execute(f"SET ducklake_max_retry_count = {RETRIES}")
         where = f" (DATA_PATH {_quoted(data_path)})" if data_path else ""
         self._db.execute(f"ATTACH {_quoted(attach)} AS lake{where}")
+        if not self._has("sample"):
+            self._begin()
+
+    def _begin(self) -> None:
+        try:
+            self._db.execute(f"BEGIN; {_TABLES['sample']}; {_BY_DAY}; COMMIT")
+        except duckdb.TransactionException:
+            # Another host was the first.
+            with suppress(duckdb.Error):
+                self._db.execute("ROLLBACK")
 
     def states(self, host: str) -> list[list[Any]]:
         """What the lake has of a host: table, date, rows, time of the newest in milliseconds, mark."""
         if not self._has(_writer(host)):
             return []
+        return self._states(host)
+
+    def _states(self, host: str) -> list[list[Any]]:
         found = self._db.execute(
             f"SELECT part, date::VARCHAR, rows, epoch_ms(until), mark FROM lake.{_writer(host)} WHERE part IS NOT NULL"
         )
@@ -71,17 +84,17 @@ class Lake:
     def _append(self, *, host: str, before: list[Any] | None, after: list[Any], file: str, replace: bool) -> bool:
         run = self._db.execute
         part, date, *_ = after
-        if next((state for state in self.states(host) if state[:2] == [part, date]), None) != before:
+        writer = _writer(host)
+        run(f"CREATE TABLE IF NOT EXISTS lake.{writer} (host VARCHAR, part VARCHAR, date DATE, rows BIGINT,"
+            " until TIMESTAMP_MS, mark VARCHAR)")  # fmt: skip
+        if next((state for state in self._states(host) if state[:2] == [part, date]), None) != before:
             return False
         run(f"CREATE OR REPLACE TEMP VIEW given AS FROM read_parquet({_quoted(file)}, hive_partitioning = false)")
-        new = not self._has(part)
         run(_TABLES[part])
         if part != "sample":
             self._add_columns(part)
             run(f"INSERT INTO lake.{part} BY NAME FROM given WHERE run_id NOT IN (SELECT run_id FROM lake.{part})")
         else:
-            if new:
-                run(_BY_DAY)
             if replace:
                 run(f"DELETE FROM lake.sample WHERE host = $1 AND time >= DATE '{_date(date)}'"
                     f" AND time < DATE '{_date(date)}' + 1", [host])  # fmt: skip
@@ -90,10 +103,7 @@ class Lake:
         return True
 
     def _write_state(self, host: str, after: list[Any]) -> None:
-        run = self._db.execute
-        writer = _writer(host)
-        run(f"CREATE TABLE IF NOT EXISTS lake.{writer} (host VARCHAR, part VARCHAR, date DATE, rows BIGINT,"
-            " until TIMESTAMP_MS, mark VARCHAR)")  # fmt: skip
+        run, writer = self._db.execute, _writer(host)
         # The row without a part is deleted each time: of two who write for one host, the second one then fails, also
         # where the first was killed and its commit still went through.
         run(f"DELETE FROM lake.{writer} WHERE part IS NULL OR (part = $1 AND date IS NOT DISTINCT FROM $2::DATE)",
@@ -112,8 +122,13 @@ class Lake:
         return {name: str(kind) for name, kind, *_ in columns}
 
     def _has(self, table: str) -> bool:
-        tables = "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND table_name = $1"
-        return bool(self._db.execute(tables, [table]).fetchall())
+        # Not out of the list of tables, which takes DuckLake longer the more hosts there are; not in a transaction,
+        # which an error would end.
+        try:
+            self._db.execute(f"SELECT 1 FROM lake.{table} LIMIT 0")
+        except duckdb.CatalogException:
+            return False
+        return True
 
     def _load(self, name: str) -> None:
         wheel = importlib.util.find_spec(f"duckdb_extension_{name}")
