@@ -45,10 +45,18 @@ def report(
         raise UsageError(f"--requests: {kind} has no rows; give --format csv or parquet")
     if output is None and kind not in TEXT.values():
         raise UsageError(f"--output: {kind} goes into a file, name one")
+    measured = read(config, spec)
+    write(output, lambda: _made(kind, measured, requests, output))
+
+
+def read(config: Config, spec: Sequence[str] | None) -> list[Measured]:
+    """What is named, the newest run where nothing is; `UsageError` where there is no such thing."""
     from tokwatt_bench.measured import find
+    from tokwatt_bench.report.limits import check
 
     measured = [one for each in spec or ["latest"] for one in find(config.data_dir, each)]
-    write(output, lambda: _made(kind, measured, requests, output))
+    check(measured)
+    return measured
 
 
 @contextmanager

@@ -83,7 +83,7 @@ def verified(path: Path) -> dict[str, Any]:
     try:
         public, signature = (base64.b64decode(signed[name], validate=True) for name in ("public_key", "signature"))
         Ed25519PublicKey.from_public_bytes(public).verify(signature, canonical(found))
-    except (InvalidSignature, KeyError, ValueError, TypeError):
+    except (InvalidSignature, KeyError, ValueError, TypeError, RecursionError):
         raise BadSignature(f"{path}: the signature does not fit; it was changed after it was signed") from None
     return found
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from tokwatt_bench.report_cli import extra, write
+from tokwatt_bench.report_cli import extra, read, write
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import EngineError, TokwattError, UsageError
@@ -46,9 +46,7 @@ def share(
     if signer:
         raise UsageError("--signer: goes with --verify")
     target = parse.flag("--to", _target, to) if to else None
-    from tokwatt_bench.measured import find
-
-    measured = [one for each in spec or ["latest"] for one in find(config.data_dir, each)]
+    measured = read(config, spec)
     with extra():
         from tokwatt_bench.share import key, shared
 

@@ -228,6 +228,45 @@ def test_wrong_use_costs_one_line(run, good, args, line):
     assert re.fullmatch(f"tokwatt-bench: {line}\n", err), err
 
 
+@pytest.mark.parametrize(("change", "line"), [
+    ({"longest_pause_seconds": 1e306}, "holds a number that cannot have been measured"),
+    ({"longest_pause_seconds": 10**30}, "holds a number that cannot have been measured"),
+    ({"model": "\ud800"}, "holds text that is not Unicode"),
+    ({"settings": json.loads("[" * 200 + "]" * 200)}, "is no object"),
+    ({"settings": {"a": json.loads("[" * 200 + "]" * 200)}}, "holds more than 30 things within each other"),
+])  # fmt: skip
+def test_a_file_that_was_made_to_break_its_reader_costs_one_line(run, good, tmp_path, change, line):
+    hostile = changed(good, "h", **change)
+    for name in ("x.html", "x.md", "x.png", "x.parquet"):
+        code, out, err = run([hostile], "--output", str(tmp_path / name))
+        assert (code, out) == (2, "")
+        assert line in err and err.count("\n") == 1
+        assert not (tmp_path / name).exists()
+
+
+def test_odd_conditions_and_offsets_are_drawn_as_far_as_they_make_sense(good):
+    odd = [{"time": 0}, {"time": 1_794_234_000_000, "temperature_celsius": "hot", "thermal_state": ["x"], "x": {}},
+           {"time": 1_794_234_001_000, "temperature_celsius": 50, "thermal_state": "unheard of"},
+           {"time": 1_794_234_002_000, "temperature_celsius": 51}]  # fmt: skip
+    one = changed(
+        good, "odd", concurrency=0, conditions={"before": None, "after": None, "samples": odd, "problems": []}
+    )
+    for request in one.requests:
+        request["chunk_offsets_ns"] = [9, 3, 3]
+    drawn = {plot.title: plot.chart for plot in plots([one, good])}
+    [state] = drawn["Conditions: thermal state"]["data"]["values"]
+    assert state["state"] == "unheard of"
+    assert len(drawn["Conditions: temperature"]["data"]["values"]) == 2
+    assert drawn["Gaps between chunks"] and drawn["Throughput against concurrency"] is None
+
+
+def test_a_page_of_hundreds_of_results_is_refused(run, good, tmp_path):
+    many = [changed(good, f"r{number}") for number in range(41)]
+    code, _, err = run(many, "--output", str(tmp_path / "x.html"))
+    assert code == 2 and "41 results are too many for a page; name 40 or fewer" in err
+    assert run(many, "--format", "csv")[0] == 0
+
+
 def test_a_card_is_of_one_result_and_rows_need_requests(run, good, bad, tmp_path):
     assert "a card is of one result, and this is 2" in run([good, bad], "--format", "svg")[2]
     bare = good._replace(requests=[])

@@ -99,6 +99,7 @@ def _waiting(named: Named) -> drawing.Plot:
 def _against_concurrency(named: Named, title: str, text: str, figure: str, scale: float, unit: str) -> drawing.Plot:
     # What an open loop has at a time is not what it was asked for.
     results = [one.result for _, one in named if (one.result.get("load") or {}).get("mode") != "open"]
+    results = [result for result in results if result["concurrency"] > 0]
     if len({result["concurrency"] for result in results}) < 2:
         return drawing.Plot(title, text, None, "all of it was measured at one concurrency")
     data = [

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from tokwatt_bench.explain import BY_NAME
 from tokwatt_bench.report.charts import plots
 from tokwatt_bench.report.drawing import Plot, colours
+from tokwatt_bench.report.limits import MOST_RESULTS
 from tokwatt_bench.report.rows import Result, Row, absent, facts, names, rows, shown, shown_unit, tail, title, warnings
+from tokwatt_exporter.errors import UsageError
 
 if TYPE_CHECKING:
     from tokwatt_bench.measured import Measured
@@ -26,8 +28,12 @@ _TILES = (
 
 
 def page(measured: Sequence[Measured]) -> str:
-    """The page; `ModuleNotFoundError` where the extra `report` is not installed."""
+    """The page; `ModuleNotFoundError` where the extra `report` is not installed, `UsageError` for too many results."""
     results = [one.result for one in measured]
+    if len(results) > MOST_RESULTS:
+        raise UsageError(
+            f"{len(results)} results are too many for a page; name {MOST_RESULTS} or fewer, as with last=20"
+        )
     drawn = plots(measured)
     template = Template(resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     one = results[0] if len(results) == 1 else None

@@ -65,9 +65,18 @@ def _order(request: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def conditions(name: str, result: Mapping[str, Any]) -> list[Point]:
-    """The samples of a run's conditions with their time; those without a time that can be read are left out."""
+    """The samples of a run's conditions with their time: states and numbers, by what their names say they are."""
     samples = (result.get("conditions") or {}).get("samples") or ()
-    return [{"result": name, **sample, "time": time} for sample in samples if (time := iso(sample.get("time")))]
+    found = [(time, sample) for sample in samples if (time := iso(sample["time"]))]
+    return [
+        {
+            key: value
+            for key, value in sample.items()
+            if isinstance(value, str if key.endswith("_state") else int | float)
+        }
+        | {"result": name, "time": time}
+        for time, sample in found
+    ]
 
 
 def spans(samples: Sequence[Point], key: str) -> list[Point]:
@@ -84,11 +93,8 @@ def spans(samples: Sequence[Point], key: str) -> list[Point]:
     return found
 
 
-def iso(time: Any) -> str | None:
-    """ISO 8601 of such a text, or of milliseconds since 1970; None for anything else."""
-    if isinstance(time, int | float) and 1e11 < time < 1e13:
-        return datetime.fromtimestamp(time / 1000, UTC).isoformat()
-    try:
-        return datetime.fromisoformat(time).isoformat() if isinstance(time, str) else None
-    except ValueError:
+def iso(time_ms: int) -> str | None:
+    """ISO 8601 in UTC; None for a time that is none of ours."""
+    if not 1e11 < time_ms < 1e13:
         return None
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
