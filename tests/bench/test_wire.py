@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import threading
 import time
 
@@ -16,6 +17,7 @@ from tokwatt_bench.framing import Framing
 from tokwatt_bench.request import examine
 from tokwatt_bench.stream import Recording, decode, encode
 from tokwatt_bench.wire import Outgoing, Wires
+from web import certificates
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +148,41 @@ def test_a_piece_has_the_time_of_the_read_that_completed_it():
     recording = Recording(0, reads=[(1, head + b"3\r\na"), (5, b"bc\r\n3\r\nde"), (9, b"f\r\n0\r\n\r\n")])
     decode(recording)
     assert [(stamp, piece) for stamp, piece in recording.pieces] == [(1, b"a"), (5, b"bc"), (5, b"de"), (9, b"f")]
+
+
+def test_streams_over_tls_are_stamped_like_others(tmp_path, monkeypatch):
+    pki = certificates.make(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(pki.folder / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.folder / "server.pem", pki.folder / "server.key")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+
+        def serve():
+            for _ in range(2):
+                plain, _ = listener.accept()
+                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with context.wrap_socket(plain, server_side=True) as connection:
+                    connection.recv(65536)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    for piece in (b"first", b"second"):
+                        connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
+                        time.sleep(0.05)
+                    connection.sendall(b"0\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with Wires() as wires:
+            for lane in range(2):
+                wires.start(lane, Outgoing(url, encode(url, b"{}", {}), 5.0))
+            found = []
+            while wires.running:
+                found += wires.wait()
+        thread.join(5)
+    for _, recording in found:
+        decode(recording)
+        assert (recording.end, recording.detail) == ("complete", "")
+        (first, one), (second, two) = recording.pieces
+        assert (one, two) == (b"first", b"second")
+        assert recording.sent_ns < first < second
+        assert second - first > 20e6
