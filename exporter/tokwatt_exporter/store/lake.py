@@ -11,6 +11,7 @@ import importlib.util
 import json
 import re
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,20 @@ class Lake:
             self._load(name)
         self._db.execute(f"SET ducklake_max_retry_count = {RETRIES}")
         where = f" (DATA_PATH {_quoted(data_path)})" if data_path else ""
-        self._db.execute(f"ATTACH {_quoted(attach)} AS lake{where}")
+        self._attach(f"ATTACH {_quoted(attach)} AS lake{where}")
         if not self._has("sample"):
             self._begin()
+
+    def _attach(self, sql: str) -> None:
+        for left in reversed(range(10)):
+            try:
+                self._db.execute(sql)
+                return
+            except duckdb.Error as error:
+                # The first host makes the tables of the catalogue, and so does another one at the same moment.
+                if not left or not re.search("already exists|duplicate key", str(error)):
+                    raise
+            time.sleep(0.2)
 
     def _begin(self) -> None:
         try:
