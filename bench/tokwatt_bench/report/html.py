@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib import resources
 from string import Template
@@ -144,14 +145,21 @@ def _result(name: str, result: Result, opened: bool) -> str:
         f'<div class="facts">{shown_facts}</div>'
         f'<div class="scroll"><table><tr><th>figure</th><th class="n">median</th><th class="n">95 % interval</th>'
         f'<th class="n">p95</th><th class="n">p99</th><th class="n">max</th><th class="n">of</th><th>unit</th></tr>'
-        f"{''.join(_line(row) for row in rows(result))}</table></div>{_remarks(result)}</details>"
+        f"{''.join(_lines(rows(result)))}</table></div>{_remarks(result)}</details>"
     )
 
 
+def _lines(found: Sequence[Row]) -> Iterator[str]:
+    # What the same reason keeps away is one line.
+    for why, some in itertools.groupby(found, lambda row: row.why):
+        if why:
+            linked = "<br>".join(_linked(row.metric) for row in some)
+            yield f'<tr><td>{linked}</td><td colspan="7" class="why">none: {escape(why)}</td></tr>'
+        else:
+            yield from map(_line, some)
+
+
 def _line(row: Row) -> str:
-    if row.p50 is None:
-        why = escape(row.why)
-        return f'<tr><td>{_linked(row.metric)}</td><td colspan="7" class="why">none: {why}</td></tr>'
     p50, interval, p95, p99, *others, unit = shown(row)
     numbers = [p50, interval, _with(p95, tail(row, "p95")), _with(p99, tail(row, "p99")), *others]
     cells = "".join(f'<td class="n">{number}</td>' for number in numbers)

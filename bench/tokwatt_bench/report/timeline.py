@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from tokwatt_bench.measured import Measured
 from tokwatt_bench.report import drawing, points
+
+if TYPE_CHECKING:
+    import altair as alt
 
 #: From good to bad, and the colour of a word that is not among them.
 STATES = {
@@ -42,7 +46,7 @@ def _states(samples: list[points.Point], key: str) -> drawing.Plot:
     scale = alt.Scale(domain=list(colours), range=list(colours.values()))
     rows = len({one["result"] for one in states})
     chart = alt.Chart(drawing.inline(states), height=max(60, 34 * rows)).mark_bar(size=22).encode(
-        alt.X("time:T", title=None), alt.X2("until"),
+        _time(), alt.X2("until"),
         alt.Y("result:N", title=None, sort=None, axis=alt.Axis(labelLimit=220)),
         alt.Color("state:N", title=None, scale=scale, legend=alt.Legend(orient="bottom")),
         tooltip=drawing.tips(("time", "at"), ("state", "state")),
@@ -56,11 +60,17 @@ def _line(samples: list[points.Point], key: str) -> drawing.Plot:
     words, unit, scale = _words(key)
     data = [{"result": one["result"], "time": one["time"], "value": one[key] * scale} for one in samples if key in one]
     chart = drawing.canvas(data).mark_line(strokeWidth=2, point={"size": 18}).encode(
-        alt.X("time:T", title=None), alt.Y("value:Q", title=unit, scale=alt.Scale(zero=False)),
+        _time(), alt.Y("value:Q", title=unit, scale=alt.Scale(zero=False)),
         tooltip=drawing.tips(("time", "at"), ("value", unit)),
     )  # fmt: skip
     series = list(dict.fromkeys(one["result"] for one in data))
     return drawing.Plot(f"Conditions: {words}", "What the machine said meanwhile.", drawing.coloured(chart, series))
+
+
+def _time() -> alt.X:
+    import altair as alt
+
+    return alt.X("time:T", title=None, axis=alt.Axis(format="%H:%M:%S", tickCount=5))
 
 
 def _words(key: str) -> tuple[str, str, float]:
