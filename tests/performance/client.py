@@ -194,8 +194,8 @@ def _start() -> Row:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [sys.executable, "-P", "-m", "tokwatt_bench", "run", "--url", url, "--engine", "openai_compatible",
-             "--model", "ttft=1,itl=1,tokens=2", "--runs", "1", "--warmup", "0", "--idle-seconds", "0", "--no-calibrate",
-             "--gate", "annotate", "--no-store", "--json", "--seed", "1"],
+             "--model", "ttft=1,itl=1,tokens=2", "--runs", "1", "--warmup", "0", "--idle-seconds", "0",
+             "--no-calibrate", "--gate", "annotate", "--no-store", "--json", "--seed", "1"],
             check=True, capture_output=True, env={**os.environ, "TOKWATT_DISCOVERY_ENABLED": "false"},
         )  # fmt: skip
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
