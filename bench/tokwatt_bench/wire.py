@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import math
 import os
 import selectors
 import socket
@@ -52,6 +53,8 @@ class Wires:
         self._addresses: dict[tuple[str, int], Sequence[tuple[socket.AddressFamily, tuple[str, int]]]] = {}
         self._view = memoryview(bytearray(_BUFFER))
         self._collecting = False
+        #: When the next one may have taken too long; nobody is looked at before.
+        self._due = math.inf
 
     def __enter__(self) -> Wires:
         self._collecting = gc.isenabled()
@@ -75,6 +78,7 @@ class Wires:
     def start(self, key: Hashable, request: Outgoing) -> None:
         """Connect and send, on a connection of its own. What goes wrong is told by `wait`, like any other end."""
         wire = self._running[key] = _Wire(key, request, self._selector)
+        self._due = min(self._due, wire.deadline)
         try:
             wire.connect(self._resolve(request.url))
         except OSError as error:
@@ -86,8 +90,10 @@ class Wires:
             now = time.perf_counter()
             if until is not None and now >= until:
                 break
-            if not self._time_out(now):
-                self._turn(now, until)
+            if now >= self._due:
+                self._time_out(now)
+            else:
+                self._read((self._due if until is None else min(until, self._due)) - now)
         ended, self._ended = self._ended, []
         return ended
 
@@ -97,15 +103,8 @@ class Wires:
         ended, self._ended = self._ended, []
         return ended
 
-    def _turn(self, now: float, until: float | None) -> None:
-        ends = [] if until is None else [until]
-        if self._running:
-            # They began one after the other, and mostly with the same time to take.
-            ends.append(next(iter(self._running.values())).deadline)
-        self._read(max(min(ends) - now, 0))
-
     def _read(self, seconds: float) -> None:
-        for key, _ in self._selector.select(seconds):
+        for key, _ in self._selector.select(None if seconds == math.inf else seconds):
             wire: _Wire = key.data
             try:
                 if wire.ready(self._view):
@@ -117,11 +116,10 @@ class Wires:
             except (OSError, _Stop) as error:
                 self._end(wire, error)
 
-    def _time_out(self, now: float) -> bool:
-        late = [wire for wire in self._running.values() if wire.deadline <= now]
-        for wire in late:
+    def _time_out(self, now: float) -> None:
+        for wire in [wire for wire in self._running.values() if wire.deadline <= now]:
             self._end(wire, _Stop("timeout", f"no complete answer within {wire.request.timeout:g} s"))
-        return bool(late)
+        self._due = min((wire.deadline for wire in self._running.values()), default=math.inf)
 
     def _end(self, wire: _Wire, error: OSError | _Stop | None) -> None:
         wire.close()
