@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .components import component
+
+Rows = list[list[Any]]
 
 _ASK = """
 import importlib.util, json, pathlib, sys, duckdb
@@ -18,7 +21,8 @@ for name in ("postgres_scanner", "ducklake"):
     db.execute(f"LOAD '{folder}/extensions/v{duckdb.__version__}/{name}.duckdb_extension'")
 db.execute(f"ATTACH '{sys.argv[1]}' AS lake")
 db.execute("USE lake")
-print(json.dumps([db.execute(sql).fetchall() for sql in sys.argv[2:]], default=str))
+for line in iter(sys.stdin.readline, ""):
+    print(json.dumps(db.execute(json.loads(line)).fetchall(), default=str), flush=True)
 """
 
 
@@ -27,11 +31,22 @@ def python() -> Path:
     return component("ducklake")
 
 
-def ask(attach: str, *queries: str) -> Sequence[list[list[Any]]]:
-    """The rows of each query, without any code of ours."""
-    done = subprocess.run(
-        [python(), "-I", "-c", _ASK, attach, *queries], check=False, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    answers: list[list[list[Any]]] = json.loads(done.stdout)
-    return answers
+@contextmanager
+def reader(attach: str) -> Iterator[Callable[[str], Rows]]:
+    """Gives the rows of a query, without any code of ours; one process, as it takes a second to load the extension."""
+    with subprocess.Popen(
+        [python(), "-I", "-c", _ASK, attach], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin and process.stdout
+
+        def ask(query: str) -> Rows:
+            assert process.stdin and process.stdout
+            process.stdin.write(json.dumps(query) + "\n")
+            process.stdin.flush()
+            rows: Rows = json.loads(process.stdout.readline())
+            return rows
+
+        try:
+            yield ask
+        finally:
+            process.kill()
