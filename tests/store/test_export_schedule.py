@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from e2e.daemon import daemon
 from store.helpers import rows_of, snapshot
 from store.test_export import samples
 from support.net import wait_for
@@ -87,3 +88,16 @@ def test_an_export_under_way_ends_with_the_daemon(tmp_path):
     exports.close()
     assert not exports._thread.is_alive() and time.monotonic() - began < 9
     keep(tmp_path / "data", 1)
+
+
+@pytest.mark.e2e
+def test_the_daemon_exports_as_it_is_configured(tmp_path):
+    out, lake = tmp_path / "out", tmp_path / "lake"
+    with daemon(
+        tmp_path / "data", "--history.export", str(out), "--history.attach", str(lake), "--history.export-interval",
+        "200ms",
+    ) as running:  # fmt: skip
+        for folder in (out, lake):
+            wait_for(lambda folder=folder: list(folder.glob("host=*/date=*/sample.parquet")), 60, "an export")
+        assert running.stop() == 0
+    assert samples(out, "*")
