@@ -123,6 +123,21 @@ def test_what_is_no_longer_in_the_history_stays_in_the_export(data, out, tmp_pat
     assert samples(out) == rows_of(map(snapshot, range(5)))
 
 
+def test_a_history_that_was_lost_costs_the_export_nothing_and_adds_what_is_new(data, out, tmp_path):
+    keep(data, range(20), "box", bench())
+    export(data, str(out))
+    new = tmp_path / "new"
+    for numbers, had in ((range(15, 25), 25), (range(25, 60), 60)):
+        keep(new, numbers, "box", bench("run-2"))
+        export(new, str(out))
+        assert samples(out) == rows_of(map(snapshot, range(had)))
+    pack(new)
+    export(new, str(out))
+    assert samples(out) == rows_of(map(snapshot, range(60)))
+    assert read(out / "_bench_run/*/*/*", "run_id") == [("run-2",), ("run-1",)]
+    assert len(read(out / "_bench_request/*/*/*", "run_id")) == 4
+
+
 def test_of_two_values_at_one_time_the_newer_one_is_written_as_packing_does(data, out):
     keep(data, [0, 1])
     keep(data, [1])

@@ -172,16 +172,15 @@ def test_only_what_the_lake_lacks_is_sent_and_what_came_late_joins_its_day(lake,
     assert ask("SELECT run_id, host, (SELECT count(*) FROM bench_request) FROM bench_run") == [["run-1", "box", 2]]
 
 
-def test_a_history_that_has_less_takes_nothing_from_the_lake(lake, tmp_path, warm, ask):
+def test_a_history_that_was_lost_costs_the_lake_nothing_and_adds_what_is_new(lake, tmp_path, warm, ask):
     keep(tmp_path / "whole", range(20), "lost")
     fleet.append(tmp_path / "whole", lake)
-    keep(tmp_path / "new", range(15, 18), "lost")
-    assert fleet.append(tmp_path / "new", lake).written == 0
-    # It knows what the first one did not, but not all that the lake has.
-    shutil.rmtree(tmp_path / "new")
-    keep(tmp_path / "new", range(18, 40), "lost")
+    for ticks, had in ((range(15, 25), 25), (range(25, 60), 60)):
+        keep(tmp_path / "new", ticks, "lost")
+        fleet.append(tmp_path / "new", lake)
+        assert in_lake(ask, "lost") == expected(range(had))
     fleet.append(tmp_path / "whole", lake)
-    assert in_lake(ask, "lost")[: 3 * 18] == expected(range(20))[: 3 * 18]
+    assert in_lake(ask, "lost") == expected(range(60))
 
 
 def test_two_who_write_for_one_host_at_once_double_nothing(lake, tmp_path, warm, ask, monkeypatch):
@@ -234,7 +233,7 @@ for day, hosts in ((21, ("one", "one")), (22, ("one", "one")), (22, ("one", "one
     states = [[state for state in one.states(host) if state[1] == date] for one, host in zip(both, hosts)]
     for one, host, before in zip(both, hosts, states):
         one._db.execute("BEGIN")
-        assert one._append(host=host, before=before[0] if before else None, file=sys.argv[4], replace=False,
+        assert one._append(host=host, before=before[0] if before else None, file=sys.argv[4], merge=False,
                            after=["sample", date, (before[0][2] if before else 0) + 1, 0, "mark"])
     for one in both:
         try:

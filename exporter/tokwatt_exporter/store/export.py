@@ -8,6 +8,7 @@ from pathlib import Path
 from tokwatt_exporter.errors import StoreError
 from tokwatt_exporter.store import file, parquet
 from tokwatt_exporter.store.extract import LOCK_WAIT, Extract, Part, extract, scratch
+from tokwatt_exporter.store.parquet import Facts
 from tokwatt_exporter.store.read import take_in
 from tokwatt_exporter.store.target import Target, target
 
@@ -51,10 +52,13 @@ def _export(source: Extract, part: Part, goal: Target, folder: Path, done: Expor
         done.kept += 1
         return
     part, rows = source.take(part)
-    # The same rows are written again once they are packed: the file then has the mark that it keeps. Fewer are what
-    # was forgotten here since, or what another machine has of that host.
-    if rows < (there.rows if there is not None else 1):
-        done.kept += 1
+    if there is not None and not _goes_on(source, there):
+        # What was forgotten here since, or lost with a history that was damaged, or another machine knows of that host.
+        rows = parquet.merge(source.db, part, goal.path(place))
+        if rows == there.rows:
+            done.kept += 1
+            return
+    if not rows:
         return
     new = folder / "new.parquet"
     parquet.write(source.db, part, rows, new)
@@ -62,3 +66,13 @@ def _export(source: Extract, part: Part, goal: Target, folder: Path, done: Expor
     done.written += 1
     done.rows += rows
     done.bytes += new.stat().st_size
+
+
+def _goes_on(source: Extract, there: Facts) -> bool:
+    """Whether what was taken is what the file has, and what came after it; such a file is simply written anew."""
+    if there.part.table != "sample":
+        return False
+    [(before,)] = source.db.execute(
+        "SELECT count(*) FROM staged WHERE time <= make_timestamp_ms($1)", [there.until_ms]
+    ).fetchall()
+    return bool(before == there.rows)

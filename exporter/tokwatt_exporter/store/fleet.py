@@ -73,12 +73,11 @@ def _append(
             done.kept += 1
             return
         part, rows = source.take(part)
-        if rows < (there.rows if there is not None else 1):
-            done.kept += 1
+        if not rows:
             return
-        state, replace, new = _step(source, part, rows, there)
+        state, merge, new = _step(source, part, rows, there)
         parquet.write(source.db, part, new, path)
-        if lake.append(part, there, state, path, replace=replace):
+        if lake.append(part, there, state, path, merge=merge):
             done.written += 1
             done.rows += new
             done.bytes += path.stat().st_size
@@ -91,18 +90,18 @@ def _append(
 
 
 def _step(source: Extract, part: Part, rows: int, there: State | None) -> tuple[State, bool, int]:
-    """The state after it, whether what the lake has of the part is replaced, and how many rows are sent."""
+    """The state after it, whether the lake has to look for what it lacks, and how many rows are sent."""
     if part.table != "sample":
         return State(rows, None, part.mark), False, rows
     run = source.db.execute
-    [(until,)] = run("SELECT epoch_ms(max(time)) FROM staged").fetchall()
+    until = parquet.newest_ms(source.db)
     if there is None or there.until_ms is None:
         return State(rows, until, part.mark), False, rows
     later = "time > make_timestamp_ms($1)"
     [(new,)] = run(f"SELECT count(*) FROM staged WHERE {later}", [there.until_ms]).fetchall()
     if there.rows + new != rows:
-        # Some came in late, behind what is in the lake already: the day is written anew.
-        return State(rows, until, part.mark), True, rows
+        # Some came in late, behind what is in the lake already, or the lake has some that are here no longer.
+        return State(rows, max(until or 0, there.until_ms), part.mark), True, rows
     run(f"DELETE FROM staged WHERE NOT {later}", [there.until_ms])
     return State(rows, until, part.mark), False, new
 
@@ -119,12 +118,12 @@ class _Child:
         """What the lake has of a host, by table and date."""
         return {(table, date): State(*rest) for table, date, *rest in self._ask({"states": host})}
 
-    def append(self, part: Part, before: State | None, after: State, path: Path, *, replace: bool) -> bool:
+    def append(self, part: Part, before: State | None, after: State, path: Path, *, merge: bool) -> bool:
         """Add a file and the part's new state at once; False where the lake is not as it was before."""
         of_it = [part.table, part.date]
         order = {
             "host": part.host, "before": [*of_it, *before] if before else None, "after": [*of_it, *after],
-            "file": str(path.resolve()), "replace": replace,
+            "file": str(path.resolve()), "merge": merge,
         }  # fmt: skip
         return bool(self._ask({"append": order}))
 

@@ -93,7 +93,7 @@ class Lake:
             raise
         return good
 
-    def _append(self, *, host: str, before: list[Any] | None, after: list[Any], file: str, replace: bool) -> bool:
+    def _append(self, *, host: str, before: list[Any] | None, after: list[Any], file: str, merge: bool) -> bool:
         run = self._db.execute
         part, date, *_ = after
         writer = _writer(host)
@@ -107,10 +107,15 @@ class Lake:
             self._add_columns(part)
             run(f"INSERT INTO lake.{part} BY NAME FROM given WHERE run_id NOT IN (SELECT run_id FROM lake.{part})")
         else:
-            if replace:
-                run(f"DELETE FROM lake.sample WHERE host = $1 AND time >= DATE '{_date(date)}'"
-                    f" AND time < DATE '{_date(date)}' + 1", [host])  # fmt: skip
-            run("INSERT INTO lake.sample SELECT time, $1, metric, labels, value FROM given", [host])
+            day = _date(date)
+            of_day = (
+                "SELECT time, metric, labels FROM lake.sample WHERE host = $1"
+                f" AND time >= DATE '{day}' AND time < DATE '{day}' + 1"
+            )
+            known = f" ANTI JOIN ({of_day}) USING (time, metric, labels)" if merge else ""
+            run(f"INSERT INTO lake.sample SELECT time, $1, metric, labels, value FROM given{known}", [host])
+            if merge:
+                [(after[2],)] = run(f"SELECT count(*) FROM ({of_day})", [host]).fetchall()
         self._write_state(host, after)
         return True
 

@@ -32,6 +32,8 @@ class Facts(NamedTuple):
 
     part: Part
     rows: int
+    #: Time of the newest sample, in milliseconds; 0 where there is none.
+    until_ms: int = 0
 
 
 def place_of(part: Part) -> str:
@@ -42,11 +44,41 @@ def place_of(part: Part) -> str:
 def write(db: DuckDBPyConnection, part: Part, rows: int, path: Path) -> None:
     """Write what was taken last, samples in the order of metric, labels and time."""
     facts = {"tokwatt": LAYOUT, "rows": str(rows), **{k: v for k, v in part._asdict().items() if v is not None}}
+    if part.table == "sample":
+        facts["until"] = str(newest_ms(db) or 0)
     said = ", ".join(f"{quoted(name)}: {quoted(text)}" for name, text in facts.items())
     db.execute(
         f"COPY ({_SAMPLES if part.table == 'sample' else 'FROM rows'}) TO {quoted(str(path))}"
         f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {_ROW_GROUP}, KV_METADATA {{{said}}})"
     )
+
+
+def newest_ms(db: DuckDBPyConnection) -> int | None:
+    """Time of the newest sample that was taken."""
+    [(until,)] = db.execute("SELECT epoch_ms(max(time)) FROM staged").fetchall()
+    return int(until) if until is not None else None
+
+
+def merge(db: DuckDBPyConnection, part: Part, path: str) -> int:
+    """Add what a file has and what was taken has not; gives the rows there are then."""
+    given = f"read_parquet({quoted(path)}, hive_partitioning = false)"
+    if part.table == "sample":
+        db.execute(
+            f"""CREATE OR REPLACE TABLE extra AS SELECT time, metric, labels, value FROM {given} ANTI JOIN
+            (SELECT time, metric, labels FROM staged JOIN named USING (series_id)) USING (time, metric, labels);
+            INSERT INTO named BY NAME SELECT metric, labels,
+                (SELECT coalesce(max(series_id), 0) FROM named) + row_number() OVER () AS series_id
+            FROM (SELECT DISTINCT metric, labels FROM extra
+                ANTI JOIN (SELECT metric, labels FROM named) USING (metric, labels));
+            INSERT INTO staged SELECT series_id, time, value FROM extra JOIN named USING (metric, labels)"""
+        )
+    else:
+        db.execute(
+            f"""CREATE OR REPLACE TABLE rows AS FROM rows UNION ALL BY NAME
+            FROM {given} WHERE run_id NOT IN (SELECT run_id FROM rows)"""
+        )
+    [(rows,)] = db.execute(f"SELECT count(*) FROM {'staged' if part.table == 'sample' else 'rows'}").fetchall()
+    return int(rows)
 
 
 def facts(db: DuckDBPyConnection, path: str) -> Facts | None:
@@ -63,4 +95,6 @@ def facts(db: DuckDBPyConnection, path: str) -> Facts | None:
 def _facts(said: Mapping[str, Any]) -> Facts | None:
     if said["tokwatt"] != LAYOUT or said["table"] not in FOLDERS:
         return None
-    return Facts(Part(said["table"], said["host"], said.get("date"), said["mark"]), int(said["rows"]))
+    return Facts(
+        Part(said["table"], said["host"], said.get("date"), said["mark"]), int(said["rows"]), int(said.get("until", 0))
+    )

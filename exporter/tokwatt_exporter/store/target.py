@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 class Target(Protocol):
     """Holds files by their place in it."""
 
+    def path(self, place: str) -> str:
+        """How DuckDB names a file there."""
+        ...
+
     def facts(self, db: DuckDBPyConnection, place: str) -> Facts | None:
         """What the file there says of itself; None where there is none."""
         ...
@@ -42,6 +46,9 @@ class _Folder:
     def __init__(self, folder: Path, suffix: str) -> None:
         self._folder = folder
         self._suffix = suffix
+
+    def path(self, place: str) -> str:
+        return str(self._folder / place)
 
     def facts(self, db: DuckDBPyConnection, place: str) -> Facts | None:
         path = self._folder / place
@@ -69,8 +76,11 @@ class _Storage:
         self._fs = _filesystem(url)
         self._known = False
 
+    def path(self, place: str) -> str:
+        return f"{self._url}/{place}"
+
     def facts(self, db: DuckDBPyConnection, place: str) -> Facts | None:
-        url = f"{self._url}/{place}"
+        url = self.path(place)
         if not self._known:
             # DuckDB reads the end of each file and not all of it.
             db.register_filesystem(self._fs)
@@ -81,7 +91,7 @@ class _Storage:
             raise StoreError(f"{url} cannot be read: {error}") from error
 
     def put(self, source: Path, place: str) -> None:
-        url = f"{self._url}/{place}"
+        url = self.path(place)
         folder, _, name = url.rpartition("/")
         new = f"{folder}/.{name}.{self._suffix}.new"
         try:
