@@ -73,5 +73,5 @@ def _expanded(entries: list[Any], named: set[str]) -> list[Any]:
 
 
 def _named(entries: list[Any]) -> list[str]:
-    below = [child for entry in entries if isinstance(entry, dict) for children in entry.values() for child in _named(children)]
-    return [entry for entry in entries if isinstance(entry, str)] + below
+    groups = [children for entry in entries if isinstance(entry, dict) for children in entry.values()]
+    return [entry for entry in entries if isinstance(entry, str)] + [page for group in groups for page in _named(group)]

@@ -90,6 +90,7 @@ def test_a_host_that_is_there_twice_is_listed_once():
     [
         ([], "which machines? --target HOST or --file FILE says it"),
         (["--target", "http://mac"], "--target: 'http://mac' is not HOST or HOST:PORT"),
+        (["--target", "fd00::1"], "--target: 'fd00::1' needs brackets around the IPv6 address"),
         (["--target", "mac", "--label", "1a=b"], "--label: '1a=b' is not NAME=VALUE"),
         (["--target", "mac", "--label", "a="], "--label: '' is not a name of 1 to 200"),
         (["--file", "/nowhere/hosts"], "--file: /nowhere/hosts: No such file or directory"),

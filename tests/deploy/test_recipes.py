@@ -51,7 +51,7 @@ def formula(tmp_path):
 def test_the_formula_is_whole_and_every_placeholder_in_it_is_filled_in(formula):
     code = "\n".join(line for line in formula.splitlines() if not line.strip().startswith("#"))
     assert "__" not in code
-    opened = re.findall(r"^\s*(?:class|def)\b|\bdo$", code, re.M)
+    opened = re.findall(r"^\s*(?:class|def|if|unless|case|begin)\b|\bdo$", code, re.M)
     assert len(opened) == len(re.findall(r"^\s*end$", code, re.M)) == 4
     assert code.count("(") == code.count(")")
     assert all(line.count('"') % 2 == 0 for line in code.splitlines())
