@@ -11,6 +11,7 @@ from tokwatt_exporter import __version__, parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.doctor_cli import doctor
 from tokwatt_exporter.flags import with_config
+from tokwatt_exporter.fleet_cli import app as fleet
 from tokwatt_exporter.history_cli import app as history
 from tokwatt_exporter.mcp_cli import mcp
 from tokwatt_exporter.proxy_cli import proxy
@@ -29,6 +30,7 @@ settings = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 app.add_typer(history, name="history")
 app.add_typer(settings, name="config")
 app.add_typer(service, name="service")
+app.add_typer(fleet, name="fleet")
 app.command()(proxy)
 app.command()(doctor)
 app.command()(top)

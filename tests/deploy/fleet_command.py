@@ -12,8 +12,7 @@ from typing import Any
 
 from support.net import NeverWill, get, wait_for
 
-_CODE = "import sys; from tokwatt_exporter import fleet_cli, shell; sys.exit(shell.run_app(fleet_cli.app, 'tokwatt'))"
-COMMAND = (sys.executable, "-c", _CODE, "sd")
+COMMAND = (sys.executable, "-m", "tokwatt_exporter", "fleet", "sd")
 
 
 def listed(*flags: str) -> Any:
