@@ -112,7 +112,7 @@ def test_garbage_says_nothing_and_costs_nothing(dialect):
         assert said([(0, data)], dialect) == Said()
 
 
-def test_a_million_parts_are_joined_once():
-    piece = b'data: {"choices":[{"delta":{"content":"ab","tool_calls":[{"function":{"arguments":"c"}}]}}]}\n\n' * 1000
+def test_many_parts_are_joined_in_order():
+    piece = b'data: {"choices":[{"delta":{"content":"ab","tool_calls":[{"function":{"arguments":"c"}}]}}]}\n\n' * 200
     found = said([(0, piece)] * 100, "openai")
-    assert (len(found.content), len(found.calls[0].arguments)) == (200_000, 100_000)
+    assert (len(found.content), len(found.calls[0].arguments)) == (40_000, 20_000)
