@@ -10,6 +10,7 @@ import typer
 from tokwatt_bench.dashboards_cli import app as dashboards
 from tokwatt_bench.explain_cli import explain
 from tokwatt_bench.options import Json
+from tokwatt_bench.quality_cli import quality, scenarios
 from tokwatt_bench.report_cli import report
 from tokwatt_bench.run_cli import run, sweep
 from tokwatt_bench.share_cli import share
@@ -26,6 +27,8 @@ app = typer.Typer(
 
 app.command()(run)
 app.command()(sweep)
+app.command()(quality)
+app.command()(scenarios)
 app.command()(report)
 app.command()(share)
 app.command()(explain)

@@ -117,6 +117,9 @@ class Plan:
         messages = ask.messages
         if not self.keeps_prefix(ask):
             messages = begun(messages, f"[{secrets.token_hex(8)}]")
+        elif self.asks and not (self.warm_prefix or self.timed):
+            # Reused within the run, but not from the run before.
+            messages = begun(messages, f"[{self.run_id[:16]}]")
         longest = max_tokens or ask.max_tokens or ask.output_tokens or self.max_tokens
         generation = self.target.adapter.generation(
             self.target.model, messages, longest, self.api, seed=self.seed, temperature=self.temperature,

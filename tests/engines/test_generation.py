@@ -2,6 +2,7 @@
 
 import pytest
 
+from tokwatt_exporter.engines.openai_compatible import text_of
 from tokwatt_exporter.engines.registry import ADAPTERS
 from tokwatt_exporter.engines.scan import adapter
 from tokwatt_exporter.errors import UsageError
@@ -58,3 +59,11 @@ def test_lm_studios_own_chat_is_not_kept_and_takes_no_seed():
     }
     with pytest.raises(UsageError, match="--seed: the native API of lm_studio takes none"):
         adapter("lm_studio").generation("m", HELLO, 8, "native", seed=1)
+
+
+def test_messages_of_parts_are_their_text_and_anything_else_needs_the_chat_api():
+    parts = [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]
+    assert text_of([{"role": "user", "content": parts}, {"role": "user", "content": "three"}]) == "one\ntwo\n\nthree"
+    for content in ([{"type": "image_url", "image_url": {}}], None, 3):
+        with pytest.raises(UsageError, match="--api chat"):
+            text_of([{"role": "user", "content": content}])

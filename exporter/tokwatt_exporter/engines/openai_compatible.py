@@ -113,9 +113,17 @@ def asked(api: Api, messages: Iterable[Mapping[str, str]]) -> dict[str, Any]:
     return {"prompt": text_of(messages)}
 
 
-def text_of(messages: Iterable[Mapping[str, str]]) -> str:
-    """What the messages say, without who said it."""
-    return "\n\n".join(message["content"] for message in messages)
+def text_of(messages: Iterable[Mapping[str, Any]]) -> str:
+    """What the messages say, without who said it; `UsageError` where it is more than text."""
+    return "\n\n".join(_text(message.get("content")) for message in messages)
+
+
+def _text(content: object) -> str:
+    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
+        return "\n".join(str(part.get("text") or "") for part in content)
+    if not isinstance(content, str):
+        raise UsageError("a message is more than text, which only the chat API takes: --api chat")
+    return content
 
 
 def chosen(options: Mapping[str, Any], *allowed: str) -> dict[str, Any]:
