@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tokwatt_bench.compare_cli import ab, compare, regress
 from tokwatt_bench.dashboards_cli import app as dashboards
 from tokwatt_bench.explain_cli import explain
 from tokwatt_bench.options import Json
@@ -27,6 +28,9 @@ app = typer.Typer(
 
 app.command()(run)
 app.command()(sweep)
+app.command()(ab)
+app.command()(compare)
+app.command()(regress)
 app.command()(quality)
 app.command()(scenarios)
 app.command()(report)
