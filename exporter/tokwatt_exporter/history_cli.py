@@ -9,9 +9,12 @@ import typer
 
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.flags import with_config
+from tokwatt_exporter.history_leave_cli import export, import_
 from tokwatt_exporter.shell import FAILED, print_json
 
 app = typer.Typer(help="Ask the history that the daemon keeps, and take care of it.", no_args_is_help=True)
+app.command("export")(export)
+app.command("import")(import_)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Labels = Annotated[
