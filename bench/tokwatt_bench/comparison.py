@@ -130,7 +130,7 @@ def _judged(found: _Estimate, margin: float, words: tuple[str, str]) -> Comparis
         verdict = EQUIVALENT
     elif low > 0 or high < 0:
         verdict = words[low > 0]
-    drift = math.expm1(found.drift) if found.drift else None
+    drift = _exp(found.drift) - 1 if found.drift else None
     return Comparison(verdict, _exp(found.middle), (_exp(low), _exp(high)), drift=drift)
 
 

@@ -243,7 +243,7 @@ def test_a_file_of_a_newer_tokwatt_is_refused_and_not_touched(data, journal):
         db.execute("INSERT INTO schema_version VALUES (99, now()::TIMESTAMP_MS)")
     before = (data / "history.duckdb").read_bytes()
     keep(journal, [0])
-    with pytest.raises(StoreError, match=r"newer tokwatt \(schema 99, this one knows 2\): upgrade") as refused:
+    with pytest.raises(StoreError, match=r"newer tokwatt \(schema 99, this one knows \d+\): upgrade") as refused:
         ingest(data)
     assert "\n" not in str(refused.value)
     assert (data / "history.duckdb").read_bytes() == before
