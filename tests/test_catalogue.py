@@ -21,6 +21,8 @@ ROOT = Path(__file__).parents[1]
 CODE = [path for folder in ("exporter", "bench") for path in sorted((ROOT / folder).rglob("*.py"))]
 #: It makes up what others measure.
 DEMO = ROOT / "exporter/tokwatt_exporter/demo"
+#: Where prose and recipes may name a metric.
+DOCUMENTS = ("*.md", "docs/**/*.md", "grafana/**/*.md", "deploy/**/*.*")
 GENERATORS = [*sorted((ROOT / "docs").glob("*.py")), *sorted((ROOT / "grafana/src").rglob("*.py"))]
 OWN_FILE = ROOT / "exporter/tokwatt_exporter/catalogue.py"
 
@@ -167,7 +169,7 @@ def test_a_metric_is_spelled_in_the_catalogue_only(path):
 
 @pytest.mark.parametrize(
     "path",
-    [p for pattern in ("*.md", "docs/**/*.md", "grafana/**/*.md", "deploy/**/*.*") for p in sorted(ROOT.glob(pattern))],
+    [p for pattern in DOCUMENTS for p in sorted(ROOT.glob(pattern)) if "__pycache__" not in p.parts],
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_a_metric_that_is_named_in_a_document_exists(path):
