@@ -100,3 +100,8 @@ def test_the_example_file_is_a_valid_configuration(tmp_path):
     loaded = config.load(environ={}, file=path)
     assert [engine.name for engine in loaded.engines] == ["big"]
     assert loaded.collectors == {"battery": False}
+
+
+def test_the_readme_leads_to_every_document():
+    named = set(re.findall(r"\(docs/([\w/.-]+\.md)\)", (DOCS.parent / "README.md").read_text()))
+    assert {path.name for path in DOCS.glob("*.md")} - named == set()
