@@ -114,7 +114,7 @@ def results() -> Any:
         ("Prefill", of(c.BENCHMARK_PROMPT_SPEED), TOKENS_PER_SECOND),
         ("TTFT median", of(c.BENCHMARK_TTFT_MEDIAN), units.Seconds),
         ("TTFT 95th", of(c.BENCHMARK_TTFT_P95), units.Seconds),
-        ("Energy per token", of(c.BENCHMARK_ENERGY_PER_TOKEN), units.Joule),
+        ("Energy/token", of(c.BENCHMARK_ENERGY_PER_TOKEN), units.Joule),
         ("Peak memory", of(c.BENCHMARK_PEAK_MEMORY), units.BytesIEC),
         ("Finished", f"{of(c.BENCHMARK_LAST_RUN)} * 1000", units.DateTimeFromNow),
     )

@@ -135,5 +135,5 @@ def test_a_figure_that_is_not_known_is_told_apart_from_zero_in_the_table(databas
              for ref, name in t["options"]["renameByName"].items()}  # fmt: skip
     for target, rows in zip(panel["targets"], answers(database, panel, EVERYTHING), strict=True):
         known = {row["metric"]["engine"]: not math.isnan(float(row["value"][1])) for row in rows}
-        expected = {"llama_cpp": True, "ollama": title[f"Value #{target['refId']}"] != "Energy per token"}
+        expected = {"llama_cpp": True, "ollama": title[f"Value #{target['refId']}"] != "Energy/token"}
         assert known == {engine: is_known for engine, is_known in expected.items() if is_known or not database.otlp}
