@@ -27,7 +27,7 @@ TEXTS = [
     path
     for pattern in ("*.md", "docs/*.md", "deploy/**/*.*", "grafana/**/*.yml", "grafana/**/*.json", "Makefile")
     for path in sorted(ROOT.glob(pattern))
-    if path.is_file()
+    if path.is_file() and "__pycache__" not in path.parts
 ]
 
 
