@@ -148,7 +148,10 @@ def test_a_hung_engine_holds_up_one_sample_only():
         watched.read()
         began = time.monotonic()
         for _ in range(5):
-            assert up(watched.read()) == {"llama_cpp": 1, "ollama": 0}
+            readings = watched.read()
+            assert up(readings) == {"llama_cpp": 1, "ollama": 0}
+            # Also while the next answer is still waited for.
+            assert [dict(r.labels)["engine"] for r in readings if r.family == c.ENGINE_PROBLEM] == ["ollama"]
         assert time.monotonic() - began < 2.0
 
 

@@ -19,7 +19,7 @@ from tokwatt_exporter.engines.names import Names
 from tokwatt_exporter.engines.processes import Processes, Usage
 from tokwatt_exporter.engines.scan import WITHIN_SECONDS, Scan, descends
 from tokwatt_exporter.engines.sockets import Listener, Sockets
-from tokwatt_exporter.engines.watch import Outcome, Watch, readings
+from tokwatt_exporter.engines.watch import Outcome, Watch, readings, standing
 from tokwatt_exporter.selfmetrics import SelfMetrics
 from tokwatt_exporter.snapshot import Reading
 
@@ -157,7 +157,7 @@ class EngineMonitor(Collector):
         if outcome is None:
             # Still at it: only how the probe before went is known.
             if watch.last:
-                yield c.ENGINE_UP(watch.last.state is not None, engine=watch.name)
+                yield from standing(watch.name, watch.last)
         else:
             state = outcome.state or State()
             models = {model.name for model in state.models}

@@ -165,13 +165,18 @@ class Watch:
             self._logged = text
 
 
-def readings(engine: str, outcome: Outcome, admit: Callable[[str], bool]) -> Iterator[Reading]:
-    """The series of an engine after a probe; `admit` says whether a model gets series of its own."""
+def standing(engine: str, outcome: Outcome) -> Iterator[Reading]:
+    """Whether an engine is up after a probe, and why not or not wholly."""
     yield c.ENGINE_UP(outcome.state is not None, engine=engine)
-    yield c.ENGINE_PROBE_DURATION(outcome.seconds, engine=engine)
-    state = outcome.state
     if outcome.reason:
         yield c.ENGINE_PROBLEM(engine=engine, reason=outcome.reason)
+
+
+def readings(engine: str, outcome: Outcome, admit: Callable[[str], bool]) -> Iterator[Reading]:
+    """The series of an engine after a probe; `admit` says whether a model gets series of its own."""
+    yield from standing(engine, outcome)
+    yield c.ENGINE_PROBE_DURATION(outcome.seconds, engine=engine)
+    state = outcome.state
     if state is None:
         return
     yield c.ENGINE_INFO(engine=engine, kind=outcome.kind, version=state.version)
