@@ -6,11 +6,13 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from tokwatt_exporter import catalogue as c
+from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import TokwattError, UsageError
 from tokwatt_exporter.snapshot import Snapshot
 
@@ -29,7 +31,7 @@ class BenchmarkFailed(TokwattError):
 
 
 class Runner:
-    """Runs one benchmark at a time."""
+    """Runs one benchmark at a time, and compares what was measured."""
 
     def __init__(self, command: Sequence[str] = _BENCH) -> None:
         self._command = tuple(command)
@@ -40,14 +42,21 @@ class Runner:
         if self._one.locked():
             raise UsageError("a benchmark is running, and two at once measure each other")
         async with self._one:
-            process = await asyncio.create_subprocess_exec(
-                *self._command, "run", "--json", *arguments, stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            )  # fmt: skip
-            try:
-                out, err = await _output(process, step)
-            finally:
-                await _end(process)
+            return await self._printed("run", arguments, step)
+
+    async def compare(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """What `tokwatt-bench compare --json ARGUMENTS` prints, of files; `BenchmarkFailed` as above."""
+        return await self._printed("compare", arguments, None)
+
+    async def _printed(self, what: str, arguments: Sequence[str], step: Step | None) -> dict[str, Any]:
+        process = await asyncio.create_subprocess_exec(
+            *self._command, what, "--json", *arguments, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            out, err = await _output(process, step)
+        finally:
+            await _end(process)
         try:
             return dict(json.loads(out))
         except ValueError:
@@ -55,14 +64,15 @@ class Runner:
             raise BenchmarkFailed(said[-1] if said else f"ended with exit status {process.returncode}") from None
 
 
-async def _output(process: asyncio.subprocess.Process, step: Step) -> tuple[bytes, bytes]:
+async def _output(process: asyncio.subprocess.Process, step: Step | None) -> tuple[bytes, bytes]:
     output = asyncio.ensure_future(process.communicate())
     seconds = 0.0
     try:
         while not output.done():
             await asyncio.wait({output}, timeout=_EVERY)
             seconds += _EVERY
-            await step(seconds)
+            if step:
+                await step(seconds)
         return await output
     finally:
         output.cancel()
@@ -79,6 +89,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         with suppress(ProcessLookupError):
             process.kill()
+
+
+def arguments(config: Config, given: Mapping[str, Any]) -> list[str]:
+    """Flags of `tokwatt-bench run` for what an agent gave, with the settings of this server."""
+    file = config.file_source.removeprefix("file ")
+    own = {"data-dir": config.data_dir, "config.file": file if Path(file).is_file() else None}
+    return [f"--{name}={value}" for name, value in {**given, **own}.items() if value is not None]
 
 
 def pressure(now: Snapshot) -> str | None:

@@ -1,9 +1,9 @@
-"""Streamable HTTP: the exporter's own checks of Host, Origin and token before anything of the SDK."""
+"""Streamable HTTP, and SSE for older clients: our own checks of Host, Origin and token before anything of the SDK."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tokwatt_exporter.config import Config
@@ -14,6 +14,12 @@ from tokwatt_exporter.web.auth import Authenticator, TooManyChecks
 from tokwatt_exporter.web.config import WebConfig, load
 from tokwatt_exporter.web.hosts import Hosts
 from tokwatt_exporter.web.listen import is_loopback, listen
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+#: Seconds that answers have to be finished in when the server ends.
+_LEAVE = 2
 
 _Receive = Callable[[], Awaitable[Any]]
 _Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -60,17 +66,27 @@ class Guard:
         return None if allowed else (401, "a token is needed")
 
 
-def serve(config: Config, address: Address) -> None:
-    """Serve at `http://HOST:PORT/mcp` until interrupted; `UsageError` where others could ask without a token."""
+def serve(config: Config, address: Address, prometheus: str | None = None, *, sse: bool = False) -> None:
+    """Serve at `http://HOST:PORT/mcp`, or with `sse` at `/sse`, until interrupted.
+
+    `UsageError` where others could ask without a token.
+    """
     import uvicorn
-    from mcp.server.transport_security import TransportSecuritySettings
 
     web = load(config)
     sockets = listen([address])
     if not web.asks_who and not all(map(is_loopback, sockets)):
         raise UsageError(f"--listen: {address} lets others in: --web.bearer-token-file says who")
+    guarded = Guard(_app(build(config, prometheus=prometheus, own=False), sse), config, web)
+    # An event stream ends when its client goes, which on Ctrl-C is too late.
+    settings = uvicorn.Config(guarded, log_level="warning", lifespan="on", timeout_graceful_shutdown=_LEAVE)
+    uvicorn.Server(settings).run(sockets=sockets)
+
+
+def _app(server: MCPServer[Any], sse: bool) -> _App:
+    from mcp.server.transport_security import TransportSecuritySettings
+
     # The guard knows more names of this machine than a list could.
     unchecked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
-    app = build(config).streamable_http_app(transport_security=unchecked)
-    guarded = Guard(app, config, web)
-    uvicorn.Server(uvicorn.Config(guarded, log_level="warning", lifespan="on")).run(sockets=sockets)
+    make = server.sse_app if sse else server.streamable_http_app
+    return make(transport_security=unchecked)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from tokwatt_exporter import __version__, show
 from tokwatt_exporter import catalogue as c
@@ -13,6 +13,9 @@ from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.mcp_server import answers
 from tokwatt_exporter.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from tokwatt_exporter.versions import Versions
 
 #: Rows of one page.
 MOST_ROWS = 1000
@@ -112,12 +115,54 @@ def _rows(config: Config, name: str, params: Mapping[str, Any]) -> list[dict[str
         return read.rows_of(db, prepared) if db else []
 
 
-def diagnosis(config: Config) -> answers.Diagnosis:
-    """What the doctor finds."""
+def diagnosis(config: Config, prometheus: str | None) -> answers.Diagnosis:
+    """What the doctor finds; also of a Prometheus that should scrape this machine."""
     from tokwatt_exporter.doctor.finding import as_json
     from tokwatt_exporter.doctor.run import diagnose
 
-    return answers.Diagnosis(**as_json(diagnose(config)))
+    return answers.Diagnosis(**as_json(diagnose(config, prometheus)))
+
+
+def alerts(config: Config) -> answers.Alerts:
+    """What `tokwatt watch` would say fires now; `UsageError` where there is no history to judge."""
+    from tokwatt_exporter.alerts import history, rules, watch
+    from tokwatt_exporter.store import file
+
+    if not file.path_of(config.data_dir).exists():
+        raise UsageError(f"there is no history in {config.data_dir}, so that nothing can be judged")
+    loaded = rules.load().alerts
+    state = watch.now(config.data_dir, loaded)
+    return answers.Alerts(
+        looked_ms=state.looked_ms, alerts=[answers.Alert(**alert.as_json()) for alert in state.alerts],
+        rules=[rule.name for rule in loaded],
+        judged_without={rule.name: missing for rule in loaded if (missing := history.not_kept(rule))},
+    )  # fmt: skip
+
+
+def recommendation(config: Config, use_case: str, context: int) -> answers.Recommendation:
+    """Advice on what engines list. Files are not for a client to name."""
+    from tokwatt_exporter.advisor.advise import recommend
+
+    return answers.Recommendation(**recommend(config, (), use_case, context).as_json())
+
+
+def versions(config: Config, online: bool) -> answers.AllVersions:
+    """Versions of each engine; `online` asks those who publish them."""
+    from tokwatt_exporter import versions as found
+
+    if not online:
+        return _versions(found.versions(config))
+    from tokwatt_exporter.versions_online import Publishers
+
+    publishers = Publishers()
+    try:
+        return _versions(found.versions(config, publishers.newest))
+    finally:
+        publishers.close()
+
+
+def _versions(found: Iterable[Versions]) -> answers.AllVersions:
+    return answers.AllVersions(engines=[answers.Versions(**one.as_json()) for one in found])
 
 
 def catalogue() -> list[dict[str, Any]]:
