@@ -19,7 +19,7 @@ def inspect(folder, *method):
     server = [sys.executable, "-m", "tokwatt_exporter", "mcp", "--data-dir", str(folder),
               "--web.listen-address", f"127.0.0.1:{free_port()}"]  # fmt: skip
     done = subprocess.run(
-        [component("mcp-inspector"), "--cli", *server, "--method", *method], capture_output=True, text=True,
+        [component("mcp-inspector"), *server, "--method", *method], capture_output=True, text=True,
         timeout=120, check=False, env={**os.environ, "NO_COLOR": "1"}, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

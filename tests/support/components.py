@@ -145,7 +145,7 @@ def _postgres(recipe: Recipe, folder: Path) -> dict[str, str]:
 
 
 def _inspector(recipe: Recipe, folder: Path) -> dict[str, str]:
-    """The MCP inspector out of npm, with a Node of its own out of PyPI: it wants a newer one than Debian has."""
+    """The MCP inspector's command line out of npm, with a Node out of PyPI: it wants a newer one than Debian has."""
     name, node, package = recipe.packages
     wheel = _wheel(folder, f"{node}=={recipe.source}")
     with zipfile.ZipFile(wheel) as archive:
@@ -164,7 +164,7 @@ def _inspector(recipe: Recipe, folder: Path) -> dict[str, str]:
         raise NotInstallable(f"npm: {(done.stderr or done.stdout).strip()[-300:]}")
     shutil.rmtree(npm.parents[1])
     start = f"node_modules/{package.rpartition('@')[0]}/clients/launcher/build/index.js"
-    _launcher(folder / recipe.executables[name], f'exec "$tree/{wanted[0]}" "$tree/{start}" "$@"')
+    _launcher(folder / recipe.executables[name], f'exec "$tree/{wanted[0]}" "$tree/{start}" --cli "$@"')
     return {package.rpartition("@")[0]: package.rpartition("@")[2], "node": recipe.source}
 
 
