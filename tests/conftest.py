@@ -11,12 +11,13 @@ import pytest
 from support import cache
 
 OURS = ("TOKWATT_TEST_CACHE", "TOKWATT_SHARED_CAPTURES")
-#: What starts hundreds of processes, or dies at every step: it has one Python version to do it with.
+#: What starts hundreds of processes, dies at every step or throws dice: one Python version is enough for it.
 SLOW = (
     "apple/test_replay", "apple/test_soak", "apple/test_capture", "service/test_launchd_runs",
     "service/test_service_cli", "store/test_crash", "store/test_full_disk", "store/test_upkeep", "store/test_care",
     "store/test_backup", "proxy/test_command", "proxy/test_relay", "grafana/test_demo", "mcp_server/", "top/",
-    "doctor/", "bench/test_cli", "bench/test_traps",
+    "doctor/", "bench/test_cli", "bench/test_traps", "bench/test_bootstrap", "bench/test_compar", "bench/test_report",
+    "alerts/test_watch", "store/test_export", "store/test_import", "store/test_ingest", "store/test_read",
 )  # fmt: skip
 
 

@@ -85,7 +85,10 @@ def test_an_alert_that_never_fires_would_be_noticed(name, tmp_path):
     rule["expr"] = f"({rule['expr']}) and vector(0) == 1"
     (tmp_path / RULES.name).write_text(yaml.safe_dump(changed))
     [path] = [path for path, tests in PLAYED.items() if firing(name, tests)]
-    (tmp_path / path.name).write_text(path.read_text())
+    # The scenes of the others would only take their time.
+    played = yaml.safe_load(path.read_text())
+    played["tests"] = [scene for scene in played["tests"] if firing(name, [scene])]
+    (tmp_path / path.name).write_text(yaml.safe_dump(played))
     result = promtool("test", "rules", tmp_path / path.name)
     assert result.returncode == 1
     assert name in result.stdout + result.stderr
