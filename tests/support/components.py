@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import inspect
+import json
 import os
 import platform
 import shutil
@@ -154,8 +155,11 @@ def _inspector(recipe: Recipe, folder: Path) -> dict[str, str]:
     wheel.unlink()
     program, npm = folder / wanted[0], folder / wanted[1] / "bin/npm-cli.js"
     program.chmod(0o755)
-    (folder / "package.json").write_text('{"private": true}')
-    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional", "--silent"]
+    # What only its pages and its terminal need is half of it; npm can leave a dependency out by another name only.
+    left_out = dict.fromkeys(("vite", "@vitejs/plugin-react", "ink"), "npm:picocolors@1.1.1")
+    own = {"private": True, "overrides": {package.rpartition("@")[0]: left_out}}
+    (folder / "package.json").write_text(json.dumps(own))
+    quiet = ["--no-audit", "--no-fund", "--ignore-scripts", "--omit=optional", "--omit=peer", "--silent"]
     done = subprocess.run(
         [program, npm, "install", *quiet, package], cwd=folder, check=False, env=_environment,
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600,
