@@ -19,8 +19,13 @@ FEWEST = 8
 _FEWEST_BLOCKS = 5
 #: Values drawn in all, and the fewest draws that have a 2.5 % quantile.
 _DRAWN, _FEWEST_DRAWS, _MOST_DRAWS = 400_000, 400, 1000
-#: A tail that is made of fewer groups, by their weight, is theirs and not that of all.
-_FEWEST_BEYOND = 6
+#: More pairs than this are added up, some at a time, before anything is drawn.
+_MOST_PARTS = 1000
+#: A tail that is made of fewer groups, by their weight, is theirs and not that of all; where there are not many groups,
+#: most of them must be in it.
+_FEWEST_BEYOND, _SHARE_BEYOND, _MANY_GROUPS = 6, 0.6, 20
+#: Less than this is a tail.
+_TAIL = 0.25
 _NORMAL = NormalDist()
 
 
@@ -62,18 +67,47 @@ def pooled_quantile_interval(
     beyond = [
         sum([value >= at for value in group] if q >= 0.5 else [value <= at for value in group]) for group in groups
     ]
-    if sum(beyond) ** 2 < _FEWEST_BEYOND * sum(number * number for number in beyond):
+    # Kish's number of equal groups that would say as much.
+    alike = sum(beyond) ** 2 / sum(number * number for number in beyond)
+    if tail < _TAIL and alike < max(_FEWEST_BEYOND, _SHARE_BEYOND * count if count < _MANY_GROUPS else 0):
         return None
     off = sum((number - tail * len(group)) ** 2 for number, group in zip(beyond, groups, strict=True))
     spread = max(math.sqrt(off * count / (count - 1)) / size, math.sqrt(tail * (1 - tail) / size))
     rho = memory([_middle_of(group) for group in groups if group])
     # On the log odds, for a share of a hundredth cannot fall by two.
-    wide = students_t(1 - (1 - confidence) / 2, count - 1) * inflation(rho) * spread / (tail * (1 - tail))
+    t = students_t(1 - (1 - confidence) / 2, max(min(round(alike), count) - 1, 1))
+    wide = t * inflation(rho) * spread / (tail * (1 - tail))
     odds = math.log(tail / (1 - tail))
     less, more = 1 / (1 + math.exp(wide - odds)), 1 / (1 + math.exp(-odds - wide))
     if less * size < 1:
         return None
-    return (_at(pooled, 1 - more), _at(pooled, 1 - less)) if q >= 0.5 else (_at(pooled, less), _at(pooled, more))
+    low, high = (1 - more, 1 - less) if q >= 0.5 else (less, more)
+    return _around(pooled, low, high)
+
+
+def _around(ordered: Sequence[float], low: float, high: float) -> tuple[float, float]:
+    """Values outside of both quantiles: where a tail begins there may be nothing for long."""
+    last = len(ordered) - 1
+    return ordered[max(math.floor(low * last) - 1, 0)], ordered[min(math.ceil(high * last) + 1, last)]
+
+
+def ratio_interval(parts: Sequence[tuple[float, float]], together: int = 1) -> tuple[float, float] | None:
+    """The interval of the sum of the first ÷ the sum of the second (joules and tokens, tokens and seconds) of so many
+    pairs, of which `together` after each other belong together; None where they are too few.
+    """
+    paces = [first / second for first, second in parts if second]
+    at_once = -(-len(parts) // _MOST_PARTS) or 1
+    length = max(together, block_length(paces))
+    sums = [
+        (sum(first for first, _ in some), sum(second for _, second in some))
+        for some in (parts[place : place + at_once] for place in range(0, len(parts), at_once))
+    ]
+    return interval(sums, _ratio, blocks=-(-length // at_once))
+
+
+def _ratio(parts: Sequence[tuple[float, float]]) -> float | None:
+    below = sum(second for _, second in parts)
+    return sum(first for first, _ in parts) / below if below else None
 
 
 def block_length(values: Sequence[object]) -> int:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from tokwatt_bench import figures, rounds
 from tokwatt_bench.request import Request, examine
-from tokwatt_bench.statistics import quantile
+from tokwatt_bench.statistics import quantile, steady_interval
 from tokwatt_bench.stream import encode
 from tokwatt_bench.truth import truth_server
 from tokwatt_bench.wire import Outgoing
@@ -33,16 +33,19 @@ class Calibration(NamedTuple):
     concurrency: int
     requests: int
     first_token_error: tuple[float, float]
+    first_token_interval: tuple[float, float] | None
     token_gap_error: float
+    token_gap_interval: tuple[float, float] | None
     gap_p99_error: float
     cpu_seconds_per_1000_tokens: float
 
     def as_json(self) -> dict[str, Any]:
         """Seconds; `inter_token_latency_error_ratio` is of the mean gap."""
         p50, p95 = self.first_token_error
+        interval = list(self.first_token_interval) if self.first_token_interval else None
         return {
             "concurrency": self.concurrency, "requests": self.requests,
-            "time_to_first_token_error_seconds": {"p50": p50, "p95": p95},
+            "time_to_first_token_error_seconds": {"p50": p50, "p95": p95, "ci95": interval, "count": self.requests},
             "inter_token_latency_error_ratio": self.token_gap_error,
             "inter_token_latency_p99_error_seconds": self.gap_p99_error,
             "cpu_seconds_per_1000_tokens": self.cpu_seconds_per_1000_tokens,
@@ -85,14 +88,15 @@ def _held_against(concurrency: int, pairs: list[tuple[Request, Any]], used: floa
     first, means, ours, true = [], [], [], []
     for request, writes in pairs:
         gaps = [(after - before) / 1e9 for before, after in itertools.pairwise(writes)]
-        first.append((request.answer.chunks[0].at_ns - writes[0]) / 1e9)
+        first.append((request.chunks[0].at_ns - writes[0]) / 1e9)
         means.append((figures.mean_token_gap(request).value or 0) / (sum(gaps) / len(gaps)) - 1)
         ours += figures.chunk_gaps(request)
         true += gaps
     tokens = sum(request.generated_tokens or 0 for request, _ in pairs)
     return Calibration(
-        concurrency, len(pairs), (quantile(first, 0.5), quantile(first, 0.95)), quantile(means, 0.5),
-        quantile(ours, 0.99) - quantile(true, 0.99), used / tokens * 1000,
+        concurrency, len(pairs), (quantile(first, 0.5), quantile(first, 0.95)), steady_interval(first),
+        quantile(means, 0.5), steady_interval(means), quantile(ours, 0.99) - quantile(true, 0.99),
+        used / tokens * 1000,
     )  # fmt: skip
 
 

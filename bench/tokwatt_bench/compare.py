@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from tokwatt_bench import comparison, measured
 from tokwatt_bench.comparison import FASTER, PLAIN, SLOWER, Comparison
+from tokwatt_bench.explain import BY_NAME
 from tokwatt_bench.measured import Measured
 from tokwatt_bench.quality.score import wilson
 from tokwatt_bench.statistics import median
@@ -21,9 +22,15 @@ class Figure(NamedTuple):
     """
 
     name: str
-    label: str
     words: tuple[str, str]
     value: Callable[[Row], float | None]
+    #: What is compared where that is not the figure itself: the engine's own times are not kept of each request.
+    instead: str = ""
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return BY_NAME[self.name].title + (f" ({self.instead})" if self.instead else "")
 
 
 def _prompt_speed(row: Row) -> float | None:
@@ -33,13 +40,13 @@ def _prompt_speed(row: Row) -> float | None:
 
 
 FIGURES = (
-    Figure("time_to_first_token_seconds", "time to first token", SLOWER, lambda r: r["time_to_first_token_seconds"]),
-    Figure("inter_token_latency_seconds", "inter-token latency", SLOWER, measured.token_gap),
-    Figure("generation_tokens_per_second", "decode speed", FASTER, measured.decode_speed),
-    Figure("prompt_tokens_per_second", "prompt tokens by time to first token", FASTER, _prompt_speed),
-    Figure("request_duration_seconds", "request", SLOWER, lambda r: r["duration_seconds"]),
-    Figure("load_seconds", "model load", SLOWER, lambda r: r.get("load_seconds")),
-    Figure("energy_per_token_joules", "energy per token", PLAIN, lambda r: None),
+    Figure("time_to_first_token_seconds", SLOWER, lambda r: r["time_to_first_token_seconds"]),
+    Figure("inter_token_latency_seconds", SLOWER, measured.token_gap),
+    Figure("generation_tokens_per_second", FASTER, measured.decode_speed),
+    Figure("prompt_tokens_per_second", FASTER, _prompt_speed, "by time to first token"),
+    Figure("request_duration_seconds", SLOWER, lambda r: r["duration_seconds"]),
+    Figure("load_seconds", SLOWER, lambda r: r.get("load_seconds")),
+    Figure("energy_per_token_joules", PLAIN, lambda r: None),
 )
 #: What must be the same for a difference to be one of what is compared; names within a result.
 CONDITIONS = (

@@ -51,8 +51,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "inter_token_latency_seconds", "inter-token latency", SECONDS,
         "Quantiles of the single gaps between tokens, all requests together, so that a pause of half a second is "
-        "seen in p99 and not averaged away. Its interval is of the requests' medians, for gaps within a request "
-        "depend on each other.",
+        "seen in p99 and not averaged away.",
         "one chunk is not one token in half of the answers or more, or more than a tenth of the tokens shared a "
         "read with the one before",
         ("itl", "gap", "token gap", "time between tokens", "tbt"),
@@ -184,6 +183,13 @@ METRICS: tuple[Metric, ...] = (
         ("tok/j", "tok/s/w", "tokens per watt", "efficiency", "tokens per second per watt"),
     ),
     Metric(
+        "energy.idle_watts", "idle power", "W",
+        "Joules ÷ seconds while nothing is asked of the engine, before the warm-up (`--idle-seconds`): what is "
+        "subtracted where a figure says so.",
+        "no counter can be read, or the counters moved fewer than five times",
+        ("idle", "idle watts"),
+    ),
+    Metric(
         "memory_bandwidth_ratio", "share of the memory bandwidth", "ratio",
         "Decode speed ÷ the most that the memory allows: the bandwidth of the chip ÷ the bytes that each token must "
         "read, which are the weights in use and the cache at half of the answer. 1 is the roofline. Near it nothing is "
@@ -204,6 +210,17 @@ METRICS: tuple[Metric, ...] = (
         "The mean gap between tokens that the client saw ÷ that of the server that sent them, less 1.",
         "the client was not calibrated",
         ("itl error",),
+    ),
+    Metric(
+        "intervals", "95 % interval", "that of the figure",
+        "Where the true value lies with 95 %, as far as this run can say. Medians of requests: a pair of order "
+        "statistics, whatever the distribution. Quantiles of all gaps together: by how much the share beyond them "
+        "differs between requests, for gaps within a request depend on each other. Sums ÷ sums (throughput, energy): "
+        "the block bootstrap, with streams side by side as blocks. Shares: Wilson's. Energy has the interval of the "
+        "idle power in it. All are wider where requests remember the one before. Largest values (longest pause, peak "
+        "memory) have none: they are the largest that were seen.",
+        "there are too few requests, or they differ too much from each other",
+        ("interval", "ci95", "ci", "confidence interval", "confidence", "spread"),
     ),
     Metric(
         "tokens", "tokens", "tokens",

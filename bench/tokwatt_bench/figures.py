@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tokwatt_bench.request import Request
-from tokwatt_bench.statistics import Summary, median, summarise
+from tokwatt_bench.statistics import Summary, summarise, summarise_groups
 
 #: A prompt with fewer tokens that were not cached is over before its time means anything.
 FEWEST_PREFILL_TOKENS = 16
@@ -55,19 +55,17 @@ def inter_token_latency(requests: Sequence[Request]) -> tuple[Summary, str]:
     why = next((why for _, why in found if why), "")
     if 2 * len(usable) <= len(found):
         return Summary(0, reasons={"": why or "no request succeeded"}), ""
-    pooled = [gap for gaps in usable for gap in gaps]
-    shared = sum(gap == 0 for gap in pooled)
-    if shared > MOST_SHARED_READS * len(pooled):
-        return Summary(0, reasons={"": f"{shared} of {len(pooled)} tokens came in one read with the one before"}), ""
+    count, shared = sum(map(len, usable)), sum(gaps.count(0.0) for gaps in usable)
+    if shared > MOST_SHARED_READS * count:
+        return Summary(0, reasons={"": f"{shared} of {count} tokens came in one read with the one before"}), ""
     note = f"inter-token latency is of {len(usable)} of {len(found)} requests; of another, {why}" if why else ""
-    return summarise(pooled, [median(gaps) for gaps in usable]), note
+    return summarise_groups(usable), note
 
 
 def chunk_gap(requests: Sequence[Request]) -> Summary:
-    """Quantiles of the gaps between chunks of all requests together; the interval is of the requests' medians."""
-    gaps = [chunk_gaps(request) for request in requests]
+    """Quantiles of the gaps between chunks of all requests together."""
     why = "no answer had two chunks" if requests else "no request succeeded"
-    return summarise([gap for some in gaps for gap in some], [median(some) for some in gaps if some], why)
+    return summarise_groups([chunk_gaps(request) for request in requests], why)
 
 
 def tokens_after_first(request: Request) -> tuple[float | None, str]:

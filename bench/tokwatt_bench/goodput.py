@@ -41,7 +41,7 @@ def goodput(requests: Sequence[Request], wanted: Objective, seconds: float | Non
     """`{"objective", "met", "ratio", "requests_per_second", "reason"}` over all measured requests: one that failed is
     not good. `seconds` is the time they took in all, None where it is not known.
     """
-    verdicts = [_met(request, wanted) for request in requests]
+    verdicts = [met(request, wanted) for request in requests]
     found: dict[str, Any] = {
         "objective": wanted.as_json(), "met": None, "ratio": None, "requests_per_second": None, "reason": None
     }  # fmt: skip
@@ -49,12 +49,13 @@ def goodput(requests: Sequence[Request], wanted: Objective, seconds: float | Non
         return found | {"reason": figures.NO_COUNT}
     if not verdicts:
         return found | {"reason": "nothing was measured"}
-    met = sum(map(bool, verdicts))
-    found |= {"met": met, "ratio": met / len(verdicts)}
-    return found | ({"requests_per_second": met / seconds} if seconds else {})
+    good = sum(map(bool, verdicts))
+    found |= {"met": good, "ratio": good / len(verdicts)}
+    return found | ({"requests_per_second": good / seconds} if seconds else {})
 
 
-def _met(request: Request, wanted: Objective) -> bool | None:
+def met(request: Request, wanted: Objective) -> bool | None:
+    """Whether an answer kept the limits; None where that is not known."""
     if not request.ok:
         return False
     times = [(request.first_token_seconds, wanted.first_token), (request.duration_seconds, wanted.duration)]

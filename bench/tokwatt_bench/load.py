@@ -15,11 +15,14 @@ from tokwatt_bench.plan import LEAST_RUNS, Plan, Prepared
 from tokwatt_bench.quality import gate
 from tokwatt_bench.quality.text import said
 from tokwatt_bench.request import Load, Phase, Request, examine
+from tokwatt_bench.spool import Spool
 from tokwatt_bench.stopping import Decision, Stopping, warm
 from tokwatt_bench.stream import Recording
 from tokwatt_bench.wire import Outgoing
 
 Step = Callable[[str, int, int], None]
+#: Requests that are made ready before the first is sent; more are made as they go.
+MOST_READY = 4096
 
 
 @dataclass(slots=True)
@@ -162,17 +165,17 @@ class Driver:
     def round(self, phase: Phase, size: int | None, until: float | None = None, block: int | None = None) -> Round:
         """Send so many requests, or as many as start before `until`, and examine what came."""
         plan, done = self._plan, self._done
-        self._step("warming up" if phase == "warmup" else "measuring", len(done.requests), plan.most)
-        sent: list[Prepared] = []
-        took = rounds.Took()
-        outgoing = self._outgoing(sent, size)
+        self._step("warming up" if phase == "warmup" else "measuring", sum(self._count.values()), plan.most)
+        ready = _Ready()
+        took = rounds.Took(spool=Spool())
+        outgoing = self._outgoing(ready, size)
         loaded = cold.load(plan) if plan.cold else None
         before = self._observer.read()
         try:
-            self._send(outgoing, sent, took, until, phase)
+            self._send(outgoing, ready, took, until, phase)
         finally:
             after = self._observer.read()
-            one = Round(phase, took, self._examined(sent, took, phase, loaded))
+            one = Round(phase, took, self._examined(ready, took, phase, loaded))
             one.use = between(before, after) if plan.target.local else None
             if plan.one_by_one and one.requests and one.use and any(one.use.updates.values()):
                 one.requests[0].energy_joules = one.use.joules
@@ -183,11 +186,11 @@ class Driver:
         return one
 
     def _send(
-        self, outgoing: Iterator[Outgoing], sent: list[Prepared], took: rounds.Took, until: float | None, phase: Phase
+        self, outgoing: Iterator[Outgoing], ready: _Ready, took: rounds.Took, until: float | None, phase: Phase
     ) -> None:  # fmt: skip
         plan = self._plan
         if plan.timed and phase == "measured":
-            rounds.at_times(outgoing, [prepared.ask.at_seconds or 0.0 for prepared in sent], took)
+            rounds.at_times(outgoing, ready.times, took)
             return
         if plan.rate is None or phase == "warmup":
             rounds.closed(outgoing, plan.concurrency, took, until)
@@ -198,35 +201,50 @@ class Driver:
             due = iter([seconds for seconds in islice(due, round(left * plan.rate * 4) + 16) if seconds < left])
         rounds.at_times(outgoing, due, took)
 
-    def _outgoing(self, sent: list[Prepared], size: int | None) -> Iterator[Outgoing]:
-        """Made before the first is sent, where it is known how many they are: making one takes its time."""
-        if size is None:
-            return self._as_they_go(sent)
-        sent += islice(self._prepared, size)
-        return iter([prepared.outgoing for prepared in sent])
+    def _outgoing(self, ready: _Ready, size: int | None) -> Iterator[Outgoing]:
+        """Made before the first is sent, where it is known how many they are: making one takes its time. Of a long run
+        there are too many to have them all at a time.
+        """
+        one_by_one = map(ready.take, self._prepared if size is None else islice(self._prepared, size))
+        return iter(list(one_by_one)) if size is not None and size <= MOST_READY else one_by_one
 
-    def _as_they_go(self, sent: list[Prepared]) -> Iterator[Outgoing]:
-        for prepared in self._prepared:
-            sent.append(prepared)
-            yield prepared.outgoing
-
-    def _examined(self, sent: list[Prepared], took: rounds.Took, phase: Phase, loaded: Load | None) -> list[Request]:
+    def _examined(self, ready: _Ready, took: rounds.Took, phase: Phase, loaded: Load | None) -> list[Request]:
         first = self._count[phase]
         self._count[phase] += len(took.sent)
+        assert took.spool
         found = []
         for place, one in enumerate(sorted(took.sent)):
-            prepared = sent[one.number]
-            request = examine(one.recording, prepared.dialect, first + place, phase, one.due_ns)
+            took.spool.give_back(one.number, one.recording)
+            dialect = ready.dialects[one.number]
+            request = examine(one.recording, dialect, first + place, phase, one.due_ns)
             request.lane, request.load = one.lane, loaded
             if request.ok:
-                request.problem = _problem(one.recording, prepared.dialect)
-            # Of a long run they are hundreds of megabytes, and nobody is to read them.
+                request.problem = _problem(one.recording, dialect)
+            # Of a long run they are gigabytes, and nobody is to read them.
             one.recording.pieces = []
             found.append(request)
+        took.spool.close()
+        took.sent.clear()
         return found
 
     def _remember(self, seen: Observation | None) -> None:
         _remember(self._done, self._observer, seen)
+
+
+@dataclass(slots=True)
+class _Ready:
+    """What is known of the requests of a round, by their number, once they are gone."""
+
+    dialects: list[str] = field(default_factory=list)
+    #: Of a trace; seconds.
+    times: list[float] = field(default_factory=list)
+
+    def take(self, prepared: Prepared) -> Outgoing:
+        """Note it and give its bytes."""
+        self.dialects.append(prepared.dialect)
+        if prepared.ask.at_seconds is not None:
+            self.times.append(prepared.ask.at_seconds)
+        return prepared.outgoing
 
 
 def _problem(recording: Recording, dialect: str) -> str:

@@ -10,7 +10,9 @@ from tokwatt_bench.energy import FEWEST_UPDATES, Use, Window, idle_watts
 from tokwatt_bench.request import Request
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
+    """Of a request: what one of its phases used."""
+
     joules: float
     seconds: float
     #: How often a counter was seen to have moved.
@@ -29,12 +31,11 @@ def phases(windows: Sequence[Window], idle: Use | None, why: str) -> dict[str, A
         reason = "streams ran side by side, so that one's prefill is another's decode"
     if reason or watts is None:
         return found | {"reasons": dict.fromkeys(names, reason)}
-    good = [(window.requests[0], window.use) for window in windows if window.use and window.requests[0].ok]
-    cut = [(request, *_cut(request, use)) for request, use in good]
+    apart = cut(windows)
     reasons = {}
     for name, parts, tokens in (
-        (names[0], [before for _, before, _ in cut], [_uncached(request) for request, _, _ in cut]),
-        (names[1], [after for _, _, after in cut], [request.generated_tokens for request, _, _ in cut]),
+        (names[0], [before for _, before, _ in apart], [uncached(request) for request, _, _ in apart]),
+        (names[1], [after for _, _, after in apart], [request.generated_tokens for request, _, _ in apart]),
     ):
         value = _per_token(parts, tokens, watts)
         if isinstance(value, str):
@@ -44,7 +45,13 @@ def phases(windows: Sequence[Window], idle: Use | None, why: str) -> dict[str, A
     return found | {"reasons": reasons}
 
 
-def _per_token(parts: Sequence[_Part], tokens: Sequence[int | None], watts: float) -> float | str:
+def cut(windows: Sequence[Window]) -> list[tuple[Request, Part, Part]]:
+    """The requests that ran alone and succeeded, with what their prefill used and what their decode used."""
+    alone = [(window.requests[0], window.use) for window in windows if len(window.requests) == 1]
+    return [(request, *_cut(request, use)) for request, use in alone if use and request.ok]
+
+
+def _per_token(parts: Sequence[Part], tokens: Sequence[int | None], watts: float) -> float | str:
     known = [count for count in tokens if count]
     if not known or len(known) < len(tokens):
         return "the engine does not say how many tokens there were"
@@ -55,28 +62,29 @@ def _per_token(parts: Sequence[_Part], tokens: Sequence[int | None], watts: floa
     return net / sum(known) if net > 0 else "it used no more than the idle machine"
 
 
-def _cut(request: Request, use: Use) -> tuple[_Part, _Part]:
-    at = request.answer.chunks[0].at_ns / 1e9
+def _cut(request: Request, use: Use) -> tuple[Part, Part]:
+    at = request.chunks[0].at_ns / 1e9
     line = use.timeline
     if len(line) < 2:
-        return _Part(0, 0, 0), _Part(0, 0, 0)
+        return Part(0, 0, 0), Part(0, 0, 0)
     at = min(max(at, line[0][0]), line[-1][0])
-    middle = _joules_at(line, at)
+    middle = joules_at(line, at)
     moved = [later for (_, low), (later, high) in itertools.pairwise(line) if high != low]
     early = sum(later <= at for later in moved)
     return (
-        _Part(middle - line[0][1], at - line[0][0], early),
-        _Part(line[-1][1] - middle, line[-1][0] - at, len(moved) - early),
+        Part(middle - line[0][1], at - line[0][0], early),
+        Part(line[-1][1] - middle, line[-1][0] - at, len(moved) - early),
     )
 
 
-def _joules_at(line: Sequence[tuple[float, float]], at: float) -> float:
-    """Between two looks the power is taken to be even."""
+def joules_at(line: Sequence[tuple[float, float]], at: float) -> float:
+    """Joules by then; between two looks the power is taken to be even."""
     for (before, low), (after, high) in itertools.pairwise(line):
         if before <= at <= after:
             return low + (high - low) * (at - before) / (after - before) if after > before else high
     return line[-1][1]
 
 
-def _uncached(request: Request) -> int | None:
+def uncached(request: Request) -> int | None:
+    """Prompt tokens that were not cached, where their number is known."""
     return None if request.prompt_tokens is None else request.prompt_tokens - (request.cached_tokens or 0)

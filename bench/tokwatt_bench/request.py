@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from tokwatt_bench.chunks import Chunks
 from tokwatt_bench.stream import Recording, decode
 from tokwatt_exporter.streams.answer import Answer, Chunk, excerpt
 from tokwatt_exporter.streams.stream import parse
@@ -54,8 +56,11 @@ class Request:
     first_answer_token_seconds: float | None = None
     #: Until the last event of the stream.
     duration_seconds: float | None = None
+    #: When its connection was done with, on the clock of `time.perf_counter_ns`, and how long it had its lane.
+    ended_ns: int = 0
+    busy_seconds: float = 0.0
     #: When each chunk with tokens was complete; also of failed requests.
-    offsets_ns: tuple[int, ...] = ()
+    offsets_ns: Sequence[int] = ()
     chunks: Sequence[Chunk] = ()
     answer: Answer = field(default_factory=Answer)
     energy_joules: float | None = None
@@ -97,9 +102,13 @@ def examine(recording: Recording, dialect: str, index: int, phase: Phase, due_ns
     """
     decode(recording)
     answer = parse(recording.pieces, dialect) if recording.status == 200 else Answer()
-    request = Request(index, phase, recording.started_ms, answer=answer, chunks=answer.chunks)
-    request.offsets_ns = tuple(chunk.at_ns - recording.sent_ns for chunk in answer.chunks)
-    if failure := _failure(recording, answer):
+    request = Request(index, phase, recording.started_ms, answer=answer, chunks=Chunks(answer.chunks))
+    request.offsets_ns = array("q", [chunk.at_ns - recording.sent_ns for chunk in answer.chunks])
+    request.ended_ns = recording.ended_ns
+    request.busy_seconds = (recording.ended_ns - recording.connect_ns) / 1e9
+    # There are as many as tokens, and they are in the request.
+    answer.chunks = []
+    if failure := _failure(recording, answer, len(request.chunks)):
         request.failure, request.detail = failure
         return request
     request.prompt_tokens, request.cached_tokens = answer.prompt_tokens, answer.cached_tokens
@@ -109,14 +118,14 @@ def examine(recording: Recording, dialect: str, index: int, phase: Phase, due_ns
         # Connecting is part of the wait, too.
         begun_ns, request.delay_seconds = due_ns, max(recording.sent_ns - due_ns, 0) / 1e9
     request.connect_seconds = (recording.connected_ns - recording.connect_ns) / 1e9
-    request.first_token_seconds = (answer.chunks[0].at_ns - begun_ns) / 1e9
-    answered = next((chunk.at_ns for chunk in answer.chunks if chunk.answer), None)
+    request.first_token_seconds = (request.chunks[0].at_ns - begun_ns) / 1e9
+    answered = next((chunk.at_ns for chunk in request.chunks if chunk.answer), None)
     request.first_answer_token_seconds = None if answered is None else (answered - begun_ns) / 1e9
     request.duration_seconds = (answer.last_ns - begun_ns) / 1e9
     return request
 
 
-def _failure(recording: Recording, answer: Answer) -> tuple[str, str] | None:
+def _failure(recording: Recording, answer: Answer, chunks: int) -> tuple[str, str] | None:
     """Class and detail; None for a result."""
     whole = bool(answer.finish) and answer.terminated
     if answer.error:
@@ -124,7 +133,7 @@ def _failure(recording: Recording, answer: Answer) -> tuple[str, str] | None:
     if recording.status not in (0, 200):
         return "http_status", _status(recording)
     if whole and not answer.garbage:
-        return None if answer.chunks else ("empty", f"finished ({answer.finish}) without a token")
+        return None if chunks else ("empty", f"finished ({answer.finish}) without a token")
     if recording.end == "not_http":
         return "garbage", recording.detail
     if recording.end not in ("complete", "cut"):
@@ -133,7 +142,7 @@ def _failure(recording: Recording, answer: Answer) -> tuple[str, str] | None:
         return "garbage", f"not an event: {answer.garbage}"
     if recording.end == "complete" and not (answer.last_ns or answer.terminated):
         return _no_events(recording)
-    return "cut", _ending(recording, answer)
+    return "cut", _ending(recording, answer, chunks)
 
 
 def _no_events(recording: Recording) -> tuple[str, str]:
@@ -141,8 +150,8 @@ def _no_events(recording: Recording) -> tuple[str, str]:
     return ("garbage", f"no events in: {excerpt(body)}") if body.strip() else ("empty", "the answer has no body")
 
 
-def _ending(recording: Recording, answer: Answer) -> str:
-    got = f"after {len(answer.chunks)} chunks"
+def _ending(recording: Recording, answer: Answer, chunks: int) -> str:
+    got = f"after {chunks} chunks"
     if recording.end == "cut":
         return f"{recording.detail}, {got}"
     missing = [

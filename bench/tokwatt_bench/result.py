@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tokwatt_bench import conditions, energy, figures
+from tokwatt_bench import conditions, energy, figures, intervals
 from tokwatt_bench.calibration import bound
 from tokwatt_bench.goodput import goodput
+from tokwatt_bench.hardware import hardware
 from tokwatt_bench.load import Run
 from tokwatt_bench.phases import phases
 from tokwatt_bench.request import Request
@@ -43,12 +44,16 @@ def result(run: Run) -> dict[str, Any]:
     if run.peak_memory_bytes is None:
         reasons["peak_memory_bytes"] = "the engine's process cannot be seen from here"
     _add_circumstances(found, reasons, run)
+    intervals.add(found, reasons, run)
     found["failures"] = figures.failures(run.measured)
     found["answer_problems"] = figures.answer_problems(good)
     found["reasons"] = reasons
     found["notes"] = [*filter(None, [note]), *_notes(good)]
     found["settings"] = plan.settings()
     found["host"], found["tool_version"] = os.uname().nodename, __version__
+    found["hardware"] = hardware(plan.procfs, plan.sysfs) if target.local else None
+    if not target.local:
+        reasons["hardware"] = "the engine runs on another machine"
     return found
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
+from tokwatt_bench.spool import Spool
 from tokwatt_bench.stream import Recording
 from tokwatt_bench.wire import Ended, Outgoing, Wires
 
@@ -36,6 +37,8 @@ class Took:
     full_ns: int = 0
     ended_ns: int = 0
     sent: list[Sent] = field(default_factory=list)
+    #: Where what they brought is until it is parsed; in them where None.
+    spool: Spool | None = None
 
 
 def closed(outgoing: Iterable[Outgoing], lanes: int, took: Took, until: float | None = None) -> None:
@@ -100,5 +103,7 @@ def _keep(took: Took, ended: list[Ended]) -> Iterator[int]:
     """The lanes that are free now."""
     for key, recording in ended:
         number, lane, due_ns = cast("tuple[int, int, int | None]", key)
+        if took.spool:
+            took.spool.put(number, recording)
         took.sent.append(Sent(number, lane, due_ns, recording))
         yield lane

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import NormalDist
 
+from tokwatt_bench.bootstrap import FEWEST as FEWEST_GROUPS
 from tokwatt_bench.bootstrap import by_chance, inflation, memory, pooled_quantile_interval
 
 #: Fewer samples than this say nothing about that quantile: below 20 the p95 is just the slowest one or two.
@@ -43,45 +44,47 @@ class Summary:
         }  # fmt: skip
 
 
-def summarise(samples: Sequence[float], units: Sequence[float] | None = None, why_none: str = "") -> Summary:
-    """Quantiles of the samples; the interval is that of the median of `units` where the samples depend on each other.
+def summarise(samples: Sequence[float], why_none: str = "") -> Summary:
+    """Quantiles of samples of a request each, in the order in which they were measured, and their intervals.
 
-    `units` are the values of a request each, in the order in which they were measured; `why_none` is the reason where
-    there are no samples at all.
+    `why_none` is the reason where there are no samples at all.
     """
     if not samples:
         return Summary(0, reasons={"": why_none or "nothing was measured"})
-    intervals = {name: quantile_interval(samples, _QUANTILES[name]) for name in _TAILS} if units is None else {}
-    return _summary(samples, samples if units is None else units, intervals)
+    intervals = {name: quantile_interval(samples, _QUANTILES[name]) for name in _TAILS}
+    reasons = {"ci95": _too_few(len(samples), FEWEST_FOR_INTERVAL)}
+    return _summary(samples, steady_interval(samples), intervals, reasons)
 
 
 def summarise_groups(groups: Sequence[Sequence[float]], why_none: str = "") -> Summary:
-    """Quantiles of all the samples together, where those of a group depend on each other: the gaps of each request.
-    The interval of the median is that of the groups' medians.
-    """
+    """Quantiles of all the samples together, where those of a group depend on each other: the gaps of each request."""
     groups = [group for group in groups if group]
     if not groups:
         return Summary(0, reasons={"": why_none or "nothing was measured"})
     samples = [sample for group in groups for sample in group]
-    intervals = {
-        name: pooled_quantile_interval(groups, _QUANTILES[name]) for name in _TAILS if len(samples) >= FEWEST[name]
-    }
-    return _summary(samples, [median(group) for group in groups], intervals)
+    middle, *tails = (pooled_quantile_interval(groups, q) for q in _QUANTILES.values())
+    reasons = {"ci95": _too_few(len(groups), FEWEST_GROUPS)}
+    return _summary(samples, middle, dict(zip(_TAILS, tails, strict=True)), reasons)
+
+
+def _too_few(count: int, fewest: int) -> str:
+    if count < fewest:
+        return f"needs {fewest} requests, there are {count}"
+    return "the requests differ too much from each other"
 
 
 def _summary(
-    samples: Sequence[float], units: Sequence[float], intervals: Mapping[str, tuple[float, float] | None]
+    samples: Sequence[float], middle: tuple[float, float] | None,
+    intervals: Mapping[str, tuple[float, float] | None], no_interval: dict[str, str],
 ) -> Summary:  # fmt: skip
     reasons = {
         name: f"needs {fewest} samples, there are {len(samples)}"
         for name, fewest in FEWEST.items()
         if len(samples) < fewest
     }
-    if len(units) < FEWEST_FOR_INTERVAL:
-        reasons["ci95"] = f"needs {FEWEST_FOR_INTERVAL} requests, there are {len(units)}"
     found = {name: quantile(samples, q) for name, q in _QUANTILES.items() if name not in reasons}
     return Summary(
-        len(samples), **found, ci95=steady_interval(units), reasons=reasons, max=max(samples),
+        len(samples), **found, ci95=middle, reasons=reasons | ({} if middle else no_interval), max=max(samples),
         intervals={name: pair for name, pair in intervals.items() if pair and name in found},
     )  # fmt: skip
 

@@ -34,6 +34,8 @@ class Recording:
     sent_ns: int = 0
     #: What each read brought, and when it returned; empty once it is decoded.
     reads: list[tuple[int, bytes]] = field(default_factory=list)
+    #: Bytes of them all.
+    size: int = 0
     status: int = 0
     headers: Mapping[str, str] = field(default_factory=dict)
     #: Pieces of the body, each with the time at which the read that brought it returned.

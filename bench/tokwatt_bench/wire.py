@@ -162,7 +162,6 @@ class _Wire:
         self._socket: socket.socket | None = None
         self._addresses: list[tuple[socket.AddressFamily, tuple[str, int]]] = []
         self._left = memoryview(request.data)
-        self._bytes = 0
         self._framing = Framing()
         self._step = self._connected
 
@@ -246,8 +245,8 @@ class _Wire:
             return True
         data = bytes(view[:count])
         self.recording.reads.append((stamp, data))
-        self._bytes += count
-        if self._bytes > stream.MAX_BYTES:
+        self.recording.size += count
+        if self.recording.size > stream.MAX_BYTES:
             raise _Stop("too_large", f"more than {stream.MAX_BYTES // 2**20} MiB")
         if self._framing.over(data):
             return True

@@ -1,5 +1,6 @@
 """The block bootstrap: its intervals hold what they promise, also where requests depend on each other."""
 
+import math
 import random
 import time
 
@@ -11,9 +12,10 @@ from tokwatt_bench.bootstrap import (
     inflation,
     interval,
     pooled_quantile_interval,
+    ratio_interval,
     students_t,
 )
-from tokwatt_bench.statistics import median, quantile
+from tokwatt_bench.statistics import median, quantile, steady_interval
 
 
 def mean(values):
@@ -48,6 +50,71 @@ def test_the_interval_covers_the_truth_in_92_of_100_runs_and_more(memory, count,
         low, high = interval(remembering(chance, count, memory), statistic, seed=seed, most=400)
         hits += low <= 100 <= high
     assert hits / 200 >= 0.92
+
+
+#: How values of requests come about that a machine really has: each of its number in the run.
+PACES = {
+    "normal": lambda chance, place: chance.gauss(100, 2),
+    "skewed": lambda chance, place: 100 * chance.lognormvariate(0, 0.2),
+    "of two kinds": lambda chance, place: chance.gauss(100 if chance.random() < 0.7 else 130, 1),
+    "warming up": lambda chance, place: 100 * (1.06 - 0.06 * math.exp(-place / 6)) * chance.gauss(1, 0.012),
+}
+
+
+def coverage(draw, find, truth, trials, count, seed=7):
+    """The share of intervals that hold the truth, and how many of the runs had one."""
+    chance, found = random.Random(seed), []
+    for _ in range(trials):
+        found += filter(None, [find([draw(chance, place) for place in range(count)])])
+    return sum(low <= truth <= high for low, high in found) / max(len(found), 1), len(found)
+
+
+@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize("count", [8, 9, 12, 20, 30])
+def test_the_printed_interval_of_a_median_holds_it_in_93_of_100_runs_and_more(pace, count):
+    chance = random.Random(1)
+    truth = median([PACES[pace](chance, place) for _ in range(40_000 // count) for place in range(count)])
+    held, known = coverage(PACES[pace], steady_interval, truth, 600, count)
+    # One standard error of 600 runs is 0.9 %.
+    assert (held >= 0.94, known) == (True, 600)
+
+
+@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize(("count", "q"), [(8, 0.5), (12, 0.5), (30, 0.5), (20, 0.95), (30, 0.99)])
+def test_the_printed_interval_of_a_quantile_of_gaps_holds_it(pace, count, q):
+    def answer(chance, place):
+        # One gap of a hundred is a pause.
+        slow = PACES[pace](chance, place)
+        return [slow * chance.lognormvariate(0, 0.2) * (5 if chance.random() < 0.01 else 1) for _ in range(40)]
+
+    chance = random.Random(1)
+    truth = quantile([gap for _ in range(2400 // count) for place in range(count) for gap in answer(chance, place)], q)
+    held, known = coverage(answer, lambda groups: pooled_quantile_interval(groups, q), truth, 100, count)
+    # One standard error of 100 runs is 2 %.
+    assert held >= 0.91 and known >= (90 if q == 0.5 else 40)
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_the_printed_interval_of_a_sum_by_a_sum_holds_it(pace):
+    count = 12
+
+    def request(chance, place):
+        tokens = chance.randrange(50, 200)
+        return tokens * PACES[pace](chance, place), tokens
+
+    chance = random.Random(1)
+    drawn = [request(chance, place) for _ in range(40_000 // count) for place in range(count)]
+    truth = sum(joules for joules, _ in drawn) / sum(tokens for _, tokens in drawn)
+    held, known = coverage(request, ratio_interval, truth, 150, count)
+    # One standard error of 150 runs is 2 %; thousands of them have 93 % or more.
+    assert (held >= 0.91, known) == (True, 150)
+
+
+def test_many_requests_are_added_up_before_they_are_drawn():
+    chance = random.Random(3)
+    parts = [(chance.gauss(50, 5), 100.0) for _ in range(20_000)]
+    low, high = ratio_interval(parts)
+    assert low < 0.5 < high and high - low < 0.004
 
 
 def test_without_blocks_what_depends_on_each_other_would_be_claimed_too_narrowly():

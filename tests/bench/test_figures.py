@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from tokwatt_bench import figures
@@ -95,11 +97,16 @@ def test_one_request_without_a_figure_leaves_none_for_all():
     assert (found.p50, found.reasons) == (None, {"": figures.NO_COUNT})
 
 
-def test_the_interval_of_gaps_is_that_of_the_requests_medians():
-    requests = [request([0, gap, 2 * gap], 3) for gap in (1, 2, 3, 4, 5, 6)]
-    found, _ = figures.inter_token_latency(requests)
-    assert found.count == 12
-    assert found.ci95 == (pytest.approx(0.001), pytest.approx(0.006))
+def test_the_interval_of_gaps_is_that_of_all_of_them_and_as_wide_as_requests_differ():
+    def answers(*slow):
+        return [request([0, *itertools.accumulate(pace * gap for gap in range(11, 19))], 9) for pace in slow]
+
+    found, _ = figures.inter_token_latency(answers(*[1.0] * 20))
+    apart, _ = figures.inter_token_latency(answers(*[1.0, 1.1] * 10))
+    assert found.count == apart.count == 160
+    for one in (found, apart):
+        assert one.ci95[0] <= one.p50 <= one.ci95[1]
+    assert found.ci95[1] - found.ci95[0] < apart.ci95[1] - apart.ci95[0]
 
 
 def test_a_total_with_an_unknown_part_is_unknown():

@@ -177,6 +177,7 @@ def test_csv_has_a_row_a_figure(run, good):
     assert set(found) == {metric.name for metric in METRICS if lookup(good.result, metric.name)[0]} - {
         "tokens",
         "chunks",
+        "intervals",
     }
     row = found["chunk_gap_seconds"]
     assert float(row["p50"]) == good.result["chunk_gap_seconds"]["p50"]

@@ -25,7 +25,6 @@ def request(first=0.1, gap=0.1, tokens=11, start=0.0, failure=None):
     found = Request(0, "measured", 0, failure=failure, prompt_tokens=100, cached_tokens=20, generated_tokens=tokens,
                     first_token_seconds=first, duration_seconds=first + gap * (tokens - 1))  # fmt: skip
     found.chunks = [Chunk(time, True, 3) for time in times]
-    found.answer.chunks = found.chunks
     found.offsets_ns = tuple(time - round(start * SECOND) for time in times)
     return found
 
@@ -172,11 +171,13 @@ def test_the_client_is_held_against_the_truth():
     # Far less than the tens of milliseconds of a client that is no instrument, also on a busy machine.
     assert -0.005 < late < 0.05
     assert abs(found.token_gap_error) < 0.2
+    for value, (low, high) in ((late, found.first_token_interval), (found.token_gap_error, found.token_gap_interval)):
+        assert low <= value <= high
     assert 0 < found.cpu_seconds_per_1000_tokens < 2
 
 
 def test_a_result_that_the_client_bounds_says_so():
-    known = calibration.Calibration(8, 10, (0.004, 0.01), 0.0, 0.0, 0.05)
+    known = calibration.Calibration(8, 10, (0.004, 0.01), None, 0.0, None, 0.0, 0.05)
     result = {"time_to_first_token_seconds": {"p50": 0.02}, "generation_tokens_per_second": {"p50": 100.0},
               "throughput": {"generation_tokens_per_second": 20_000.0}}  # fmt: skip
     late, slow = calibration.bound(result, known)

@@ -89,7 +89,7 @@ def mark(asking: Asking, suites: Sequence[Suite], step: Callable[[str, int, int]
     return marks
 
 
-def wilson(right: int, count: int) -> list[float]:
+def wilson(right: float, count: float) -> list[float]:
     """The 95 % interval of a share by Wilson's score, which holds with few items and at 0 and 1, too."""
     share, z2 = right / count, _Z * _Z
     middle = (share + z2 / (2 * count)) / (1 + z2 / count)

@@ -6,14 +6,14 @@ from importlib import resources
 from string import Template
 from xml.sax.saxutils import escape
 
+from tokwatt_bench.explain import BY_NAME
 from tokwatt_bench.report.rows import Result, Row, hardware, load, rows, shown
 
 WIDTH, HEIGHT = 1200, 630
 #: The big figure, and those below it.
 MAIN = "generation_tokens_per_second"
 BELOW = (
-    ("time_to_first_token_seconds", "time to first token"), ("inter_token_latency_seconds", "inter-token latency"),
-    ("prompt_tokens_per_second", "prefill"), ("energy_per_token_joules", "energy per token"),
+    "time_to_first_token_seconds", "inter_token_latency_seconds", "prompt_tokens_per_second", "energy_per_token_joules",
 )  # fmt: skip
 DASH = "\N{EN DASH}"
 _FONT = "Inter, 'Helvetica Neue', Arial, 'DejaVu Sans', sans-serif"
@@ -32,7 +32,7 @@ def svg(result: Result) -> str:
         width=WIDTH, height=HEIGHT, font=_FONT, model=_text(result["model"], 34),
         engine=_text(f"{result['engine']}{version}", 60), hardware=_text(hardware(result), 70),
         big=escape(big), unit=escape(unit), below=_text(_below(main, interval, result), 90),
-        tiles="".join(_tile(place, label, found.get(name)) for place, (name, label) in enumerate(BELOW)),
+        tiles="".join(_tile(place, name, found.get(name)) for place, name in enumerate(BELOW)),
         runs=_text(f"{said}, {load(result)}, scenario {result['scenario']}", 80),
         tool=_text(result["tool_version"], 20),
     )  # fmt: skip
@@ -40,9 +40,9 @@ def svg(result: Result) -> str:
 
 def _below(main: Row, interval: str, result: Result) -> str:
     if main.p50 is None:
-        return f"no decode speed: {main.why}"
+        return f"no {main.metric.title}: {main.why}"
     why = result["reasons"].get(f"{MAIN}.ci95", "not known")
-    return f"decode speed, {_between(interval) or f'no interval: {why}'}"
+    return f"{main.metric.title}, {_between(interval) or f'no interval: {why}'}"
 
 
 def _between(interval: str) -> str:
@@ -63,11 +63,11 @@ def _figure(row: Row | None) -> tuple[str, str, str]:
     return p50, unit, interval
 
 
-def _tile(place: int, label: str, row: Row | None) -> str:
+def _tile(place: int, name: str, row: Row | None) -> str:
     value, unit, interval = _figure(row)
     left = 64 + place * 272
     return (
-        f'<text x="{left}" y="452" class="soft" font-size="21">{escape(label)}</text>'
+        f'<text x="{left}" y="452" class="soft" font-size="21">{escape(BY_NAME[name].title)}</text>'
         f'<text x="{left}" y="500" class="text" font-size="40" font-weight="700">{escape(value)}'
         f'<tspan font-size="21" font-weight="400" dx="8" class="soft">{escape(unit)}</tspan></text>'
         f'<text x="{left}" y="532" class="soft" font-size="17">{escape(interval)}</text>'

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tokwatt_bench.explain import SECONDS, Metric, figures
+from tokwatt_bench.statistics import FEWEST
 
 Result = Mapping[str, Any]
 
@@ -36,17 +37,19 @@ class Row(NamedTuple):
 
 def rows(result: Result) -> list[Row]:
     """The figures of a result, in the order of their definitions; a figure that is one number has it as `p50`."""
-    return [_row(metric, value, result["reasons"]) for metric, value in figures(result)]
+    return [_row(metric, value, result) for metric, value in figures(result)]
 
 
-def _row(metric: Metric, value: Any, reasons: Mapping[str, str]) -> Row:
-    found = value if isinstance(value, Mapping) else {"p50": value}
-    low, high = found.get("ci95") or (None, None)
+def _row(metric: Metric, value: Any, result: Result) -> Row:
+    reasons, found = result["reasons"], value if isinstance(value, Mapping) else {"p50": value}
+    low, high = found.get("ci95") or (result.get("intervals") or {}).get(metric.name) or (None, None)
     # The parts of the energy have its reason.
     near = "energy_per_token_joules" if "energy" in metric.name or "joule" in metric.name else metric.name.split(".")[0]
     why = next((reasons[name] for name in (metric.name, f"{metric.name}.p50", near) if name in reasons), metric.null)
     why = why if found["p50"] is None else ""
     p95, p99, most, count = (found.get(name) for name in ("p95", "p99", "max", "count"))
+    # The client's errors have one of however many there are.
+    p95 = None if count is not None and count < FEWEST["p95"] else p95
     return Row(metric, found["p50"], low, high, p95, p99, most, count, why, found.get("intervals") or {})
 
 

@@ -64,7 +64,9 @@ GOODPUT = _object(
 CALIBRATION = _object(
     {
         "concurrency": COUNT, "requests": COUNT,
-        "time_to_first_token_error_seconds": _object({"p50": NUMBER, "p95": NUMBER}),
+        "time_to_first_token_error_seconds": _object(
+            {"p50": NUMBER, "p95": NUMBER}, ci95={**INTERVAL, "type": ["array", "null"]}, count=COUNT
+        ),
         **dict.fromkeys(("inter_token_latency_error_ratio", "inter_token_latency_p99_error_seconds",
                          "cpu_seconds_per_1000_tokens"), NUMBER),
     }
@@ -99,6 +101,7 @@ RESULT = _object(
     ),
     goodput={**GOODPUT, "type": ["object", "null"]}, calibration={**CALIBRATION, "type": ["object", "null"]},
     client_bound={**TEXTS, "type": ["array", "null"]}, conditions=CONDITIONS, memory_bandwidth_ratio=MAYBE_NUMBER,
+    intervals={"type": "object", "additionalProperties": INTERVAL},
     hardware={"type": ["object", "null"], "additionalProperties": MAYBE_TEXT},
 )  # fmt: skip
 

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokwatt_bench.explain import BY_NAME
+from tokwatt_bench.report.rows import Row, rows, shown, tail
 from tokwatt_exporter.errors import UsageError
-from tokwatt_exporter.show import table
 
 if TYPE_CHECKING:
     from tokwatt_bench.load import Run
 
-_SECONDS = (
-    ("time to first token", "time_to_first_token_seconds", 1e3, "ms"),
-    ("time to first answer token", "time_to_first_answer_token_seconds", 1e3, "ms"),
-    ("inter-token latency", "inter_token_latency_seconds", 1e3, "ms"),
-    ("mean inter-token latency", "mean_inter_token_latency_seconds", 1e3, "ms"),
-    ("generation", "generation_tokens_per_second", 1, "tokens/s"),
-    ("prompt", "prompt_tokens_per_second", 1, "tokens/s"),
-    ("request", "request_duration_seconds", 1e3, "ms"),
-    ("model load", "load_seconds", 1, "s"),
-)
-_HISTORY = (
-    "time", "engine", "model", "scenario", "runs", "failed", "generation_tokens_per_second",
-    "prompt_tokens_per_second", "time_to_first_token_median_seconds", "inter_token_latency_median_seconds",
-    "energy_per_token_joules",
+#: Figures with a row of their own, whether or not they are known; the others are said below.
+_FIGURES = (
+    "time_to_first_token_seconds", "time_to_first_answer_token_seconds", "inter_token_latency_seconds",
+    "mean_inter_token_latency_seconds", "generation_tokens_per_second", "prompt_tokens_per_second",
+    "request_duration_seconds", "load_seconds", "delay_seconds",
+)  # fmt: skip
+#: Columns of `bench_run`, and figures.
+_HISTORY = ("time", "engine", "model", "scenario", "runs", "failed")
+_HISTORY_FIGURES = (
+    "generation_tokens_per_second", "prompt_tokens_per_second", "time_to_first_token_seconds",
+    "inter_token_latency_seconds", "energy_per_token_joules",
 )  # fmt: skip
 
 _PARTS = (".p95", ".p99", ".ci95")
@@ -45,19 +44,16 @@ def result_table(found: Mapping[str, Any]) -> None:
         lanes = f", {_short(rate)} a second ({found['load']['arrivals']})"
     print_line(f"{found['engine']}{version}, {found['model']}, {found['scenario']}: {found['runs']} runs{lanes}, "
                f"{found['failed']} failed{aborted}")  # fmt: skip
-    rows = [_row(label, found[name], scale, unit) for label, name, scale, unit in _SECONDS if name in found]
-    table(("figure", "median", "95 % interval", "p95", "p99", "unit"), rows, right=("median", "p95", "p99"))
+    from tokwatt_exporter.show import table
+
+    known = {row.metric.name: row for row in rows(found)}
+    cells = [_cells_of(known[name]) for name in _FIGURES if name in known]
+    table(("figure", "median", "95 % interval", "p95", "p99", "max of", "unit"), cells,
+          right=("median", "p95", "p99", "max of"))  # fmt: skip
     tokens = found["tokens"]
     print_line(f"tokens: {_text(tokens['prompt'])} prompt, {_text(tokens['generated'])} generated "
                f"(counted by {tokens['source'] or 'nobody'})")  # fmt: skip
-    if found["longest_pause_seconds"] is not None:
-        print_line(f"longest pause: {_short(found['longest_pause_seconds'] * 1e3)} ms")
-    if found["energy_per_token_joules"] is not None:
-        print_line(f"energy: {_short(found['energy_per_token_joules'])} J/token, idle power "
-                   f"of {_short(found['energy']['idle_watts'])} W subtracted")  # fmt: skip
-    if found["memory_bandwidth_ratio"] is not None:
-        print_line(f"memory bandwidth: {found['memory_bandwidth_ratio']:.0%} of what the chip has")
-    for line in (*_together(found), *_around(found)):
+    for line in (*_single(known), *_together(found, known), *_around(found, known)):
         print_line(line)
     for line in _absent(found["reasons"]):
         print_line(line)
@@ -65,25 +61,39 @@ def result_table(found: Mapping[str, Any]) -> None:
         print_line(f"note: {note}")
 
 
-def _together(found: Mapping[str, Any]) -> Iterator[str]:
+def _single(known: Mapping[str, Row]) -> Iterator[str]:
+    """Figures that are one number for all requests."""
+    for name in (
+        "longest_pause_seconds", "energy_per_token_joules", "energy.prefill_per_token_joules",
+        "energy.decode_per_token_joules", "energy.tokens_per_joule", "energy.idle_watts", "memory_bandwidth_ratio",
+        "peak_memory_bytes",
+    ):  # fmt: skip
+        if name in known and known[name].p50 is not None:
+            yield f"{known[name].metric.title}: {_with_interval(known[name])}"
+
+
+def _together(found: Mapping[str, Any], known: Mapping[str, Row]) -> Iterator[str]:
     """What streams side by side add up to, and how many answers were quick enough."""
     throughput, goodput = found["throughput"], found["goodput"]
     if throughput["generation_tokens_per_second"] is not None:
-        speed, rate = throughput["generation_tokens_per_second"], throughput["requests_per_second"]
-        yield f"throughput: {_short(speed)} tokens/s, {_short(rate)} requests/s over {_short(throughput['seconds'])} s"
+        speed, rate = (known[f"throughput.{name}_per_second"] for name in ("generation_tokens", "requests"))
+        yield (f"{speed.metric.title}: {_with_interval(speed)}, {_with_interval(rate)} "
+               f"over {_short(throughput['seconds'])} s")  # fmt: skip
     if goodput and goodput["ratio"] is not None:
         limits = ", ".join(f"{name} {_short(value * 1e3)} ms" for name, value in goodput["objective"].items() if value)
-        rate = goodput["requests_per_second"]
-        yield f"goodput: {goodput['ratio']:.0%} within {limits}" + (f", {_short(rate)} requests/s" if rate else "")
+        rate, ratio = known["goodput.requests_per_second"], known["goodput.ratio"]
+        a_second = f", {_with_interval(rate)}" if rate.p50 is not None else ""
+        yield f"{rate.metric.title}: {_with_interval(ratio)} within {limits}{a_second}"
 
 
-def _around(found: Mapping[str, Any]) -> Iterator[str]:
+def _around(found: Mapping[str, Any], known: Mapping[str, Row]) -> Iterator[str]:
     """How far off the client is, and what was wrong with the machine."""
-    if calibration := found["calibration"]:
-        late = calibration["time_to_first_token_error_seconds"]
-        gap = calibration["inter_token_latency_error_ratio"]
-        yield (f"client: first token {_short(late['p50'] * 1e3)} ms late (p95 {_short(late['p95'] * 1e3)} ms), "
-               f"mean gap {gap:+.2%}")  # fmt: skip
+    if found["calibration"]:
+        late = known["calibration.time_to_first_token_error_seconds"]
+        gap = known["calibration.inter_token_latency_error_ratio"]
+        p95 = "" if late.p95 is None else f", p95 {shown(late)[2]} ms"
+        yield f"{late.metric.title}: {_with_interval(late)}{p95}"
+        yield f"{gap.metric.title}: {_with_interval(gap)}"
     for why in found["client_bound"]:
         yield f"this result is bounded by the client: {why}"
     for problem in found["answer_problems"]:
@@ -93,32 +103,41 @@ def _around(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"conditions: {problem}"
 
 
+def _with_interval(row: Row) -> str:
+    """`512 tokens/s (95 %: 498 to 527)`."""
+    p50, interval, *_, unit = shown(row)
+    return f"{p50} {unit}" + (f" (95 %: {interval})" if interval else "")
+
+
 def requests_csv(runs: Sequence[Run], path: Path) -> None:
     """A line a request, all columns of `bench_request` but the offsets; `UsageError` where it cannot be written."""
-    rows = [request.row(run.plan.run_id) for run in runs for request in run.requests]
-    names = [name for name in (rows[0] if rows else {}) if name != "chunk_offsets_ns"]
+    written = (request.row(run.plan.run_id) for run in runs for request in run.requests)
+    first = next(written, {})
+    names = [name for name in first if name != "chunk_offsets_ns"]
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             out = csv.DictWriter(file, [*names, "chunks"], extrasaction="ignore")
             out.writeheader()
-            out.writerows({**row, "chunks": len(row["chunk_offsets_ns"])} for row in rows)
+            for row in itertools.chain([first] if first else [], written):
+                out.writerow({**row, "chunks": len(row["chunk_offsets_ns"])})
     except OSError as error:
         raise UsageError(f"--csv: {path} cannot be written: {error.strerror}") from None
 
 
-def history_table(rows: Sequence[Mapping[str, Any]]) -> None:
+def history_table(found: Sequence[Mapping[str, Any]]) -> None:
     """Past runs as a table, newest first."""
-    names = [name.replace("_tokens_per_second", " tok/s").replace("_seconds", " s").replace("_", " ")
-             for name in _HISTORY]  # fmt: skip
-    table(names, (_cells(row) for row in rows), right=names[4:])
+    from tokwatt_exporter.show import table
+
+    names = [*_HISTORY, *(BY_NAME[name].title for name in _HISTORY_FIGURES)]
+    table(names, (_past(row) for row in found), right=names[4:])
 
 
-def history_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+def history_csv(found: Sequence[Mapping[str, Any]]) -> None:
     """Past runs as CSV on stdout: the columns of `bench_run` but the two of JSON."""
-    names = [name for name in (rows[0] if rows else dict.fromkeys(_HISTORY)) if name not in ("settings", "result")]
+    names = [name for name in (found[0] if found else _HISTORY) if name not in ("settings", "result")]
     out = csv.DictWriter(sys.stdout, names, extrasaction="ignore")
     out.writeheader()
-    out.writerows(rows)
+    out.writerows(found)
 
 
 @contextmanager
@@ -153,16 +172,19 @@ def _absent(reasons: Mapping[str, str]) -> Iterator[str]:
     yield from (f"no {name}: {reasons[name]}" for name in told)
 
 
-def _row(label: str, summary: Mapping[str, Any], scale: float, unit: str) -> tuple[str | None, ...]:
-    ends = summary["ci95"]
-    interval = f"{_short(ends[0] * scale)} to {_short(ends[1] * scale)}" if ends else None
-    p50, p95, p99 = (None if summary[q] is None else _short(summary[q] * scale) for q in ("p50", "p95", "p99"))
-    return label, p50, interval, p95, p99, unit
+def _cells_of(row: Row) -> tuple[str | None, ...]:
+    """Title, median and its interval, the tails with theirs, and what else there is of few: the largest."""
+    p50, interval, p95, p99, most, count, unit = shown(row)
+    tails = (f"{text} ({tail(row, name)})" if tail(row, name) else text for name, text in (("p95", p95), ("p99", p99)))
+    return row.metric.title, p50, interval, *tails, f"{most} of {count}" if most else "", unit
 
 
-def _cells(row: Mapping[str, Any]) -> list[object]:
-    row = {**row, "time": row["finished"]}
-    return [_short(row[name]) if isinstance(row[name], float) else row[name] for name in _HISTORY]
+def _past(run: Mapping[str, Any]) -> list[object]:
+    run = {**run, "time": run["finished"]}
+    known = {row.metric.name: row for row in rows(run["result"])} if run["result"] else {}
+    figures = [_with_interval(known[name]) if name in known and known[name].p50 is not None else None
+               for name in _HISTORY_FIGURES]  # fmt: skip
+    return [*(run[name] for name in _HISTORY), *figures]
 
 
 def _short(value: float) -> str:
