@@ -72,7 +72,7 @@ test-versions: .venv/dev.stamp ## run the quick tests of the code on every other
 # By make and not with &: a shell starts what runs in the background with Ctrl-C ignored, which some tests send.
 quick-on-3.%:
 	@log=.venv-3.$*/test.log; \
-	.venv-3.$*/bin/python -m pytest -n 2 --dist worksteal -q -m "not e2e and not text and not slow" --few 3 --assert=plain -p no:cacheprovider $(ARGS) > $$log 2>&1; \
+	.venv-3.$*/bin/python -m pytest -n 3 --dist worksteal -q -m "not e2e and not text and not slow" --few 1 --assert=plain -p no:cacheprovider $(ARGS) > $$log 2>&1; \
 	failed=$$?; [ $$failed = 0 ] || cat $$log; echo "Python 3.$*: $$(tail -n 1 $$log)"; exit $$failed
 
 check: .venv/dev.stamp ## lint, types, and that generated files are what the code says
