@@ -6,7 +6,8 @@ TokwattError
 ├── ServiceError    launchd or systemd refused, or is not there; the message says what mends it
 ├── EngineError     an engine's answer cannot be used (refused, too large, not what its API promises)
 └── StoreError      the history cannot be read or written now
-    └── StoreLocked another process holds the file; trying later helps
+    ├── StoreLocked another process holds the file; trying later helps
+    └── StoreSlow   the question takes too long; asking for less helps
 """
 
 
@@ -36,3 +37,7 @@ class StoreError(TokwattError):
 
 class StoreLocked(StoreError):
     """Another process holds the history file."""
+
+
+class StoreSlow(StoreError):
+    """A query took longer than it may."""

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tokwatt_exporter.config import Config
+from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.history_leave_cli import export, import_
 from tokwatt_exporter.shell import FAILED, print_json
+
+if TYPE_CHECKING:
+    from tokwatt_exporter.store.queries import Over
 
 app = typer.Typer(help="Ask the history that the daemon keeps, and take care of it.", no_args_is_help=True)
 app.command("export")(export)
 app.command("import")(import_)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")]
 Labels = Annotated[
     list[str] | None, typer.Option(help="Only series with this label; repeatable.", metavar="NAME=VALUE")
 ]
@@ -39,27 +45,79 @@ def info(config: Config, json: Json = False) -> None:
 @with_config(DATA_DIR)
 def query(
     config: Config,
-    metric: Annotated[str, typer.Option(help="Name of the metric, as on /metrics.", metavar="NAME")],
+    expression: Annotated[
+        str | None, typer.Argument(help="As PromQL writes it: sum by (device) (rate(NAME[5m])).", metavar="EXPRESSION")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Instead: name of a metric, as on /metrics.", metavar="NAME")
+    ] = None,
     label: Labels = None,
     since: Annotated[str, typer.Option(help="How far back, or an ISO time.", metavar="DURATION")] = "1h",
     until: Annotated[str | None, typer.Option(help="How far back it ends, or an ISO time.", metavar="DURATION")] = None,
-    step: Annotated[str | None, typer.Option(help="One value a step: the last.", metavar="DURATION")] = None,
+    step: Annotated[
+        str | None, typer.Option(help="One value a step: the last, or that of the expression.", metavar="DURATION")
+    ] = None,
     json: Json = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")] = False,
+    csv: Csv = False,
 ) -> None:  # fmt: skip
-    """Print the samples of a metric."""
-    from tokwatt_exporter import show
-    from tokwatt_exporter.errors import UsageError
-    from tokwatt_exporter.store import read
+    """Print the samples of a metric, or what an expression gives over time."""
+    from tokwatt_exporter.store import queries, read
 
+    _one_format(json, csv)
+    given: dict[str, Any] = {"since": since, "until": until, "step": step}
+    if expression is None:
+        if metric is None:
+            raise UsageError("missing option '--metric', or an expression like 'rate(NAME[5m])'")
+        prepared = queries.prepare("samples", {**given, "metric": metric, "labels": label or []})
+    elif metric is not None or label:
+        raise UsageError("an expression has its metric and labels in itself; leave out --metric and --label")
+    else:
+        prepared = queries.prepare("expression", {**given, "expr": expression})
+    _print_samples(read.answer(config.data_dir, prepared), prepared.over, json, csv)
+
+
+def _print_samples(rows: list[dict[str, Any]], over: Over | None, json: bool, csv: bool) -> None:
+    from tokwatt_exporter import show
+
+    if json:
+        told = {"resolution": over.resolution, "step_seconds": over.step_ms / 1000} if over else {}
+        print_json({**told, "samples": rows})
+        return
+    show.samples_csv(rows) if csv else show.samples_table(rows)
+    if over:
+        rows_are = {"raw": "every sample", "1m": "a row for each minute", "1h": "a row for each hour"}[over.resolution]
+        typer.echo(f"a value every {over.step_ms / 1000:g} s, from {rows_are}", err=True)
+
+
+@app.command("sql")
+@with_config(DATA_DIR)
+def sql(
+    config: Config,
+    statement: Annotated[str, typer.Argument(help="A SELECT of DuckDB; - reads it from stdin.", metavar="SQL")],
+    limit: Annotated[int, typer.Option(help="More rows than this are refused.", min=1, max=1_000_000)] = 10_000,
+    timeout: Annotated[str, typer.Option(help="How long it may take.", metavar="DURATION")] = "30s",
+    json: Json = False,
+    csv: Csv = False,
+) -> None:
+    """Ask the history in SQL, for reading only. `SHOW TABLES` and docs/history.md say what there is."""
+    from tokwatt_exporter import parse, show
+    from tokwatt_exporter.store import sql as asking
+
+    _one_format(json, csv)
+    seconds = parse.flag("--timeout", parse.duration, timeout)
+    found = asking.ask(config.data_dir, sys.stdin.read() if statement == "-" else statement, limit, timeout=seconds)
+    if json:
+        rows = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
+        print_json({"columns": list(found.columns), "rows": rows})
+    elif csv:
+        show.rows_csv(found.columns, found.rows)
+    else:
+        show.table(found.columns, found.rows)
+
+
+def _one_format(json: bool, csv: bool) -> None:
     if json and csv:
         raise UsageError("--json and --csv exclude each other")
-    given = {"metric": metric, "labels": label or [], "since": since, "until": until, "step": step}
-    rows = read.query(config.data_dir, "samples", {name: value for name, value in given.items() if value is not None})
-    if json:
-        print_json({"samples": rows})
-    else:
-        show.samples_csv(rows) if csv else show.samples_table(rows)
 
 
 @app.command()
@@ -129,10 +187,10 @@ def forget(
 ) -> None:
     """Delete samples and roll-ups for good. Copies of the history and Prometheus keep what they have."""
     from tokwatt_exporter import parse
-    from tokwatt_exporter.store import care, queries
+    from tokwatt_exporter.store import care, params
 
-    until = None if before is None else parse.flag("--before", queries.time_ms, before)
-    done = care.forget(config.data_dir, metric, parse.flag("--label", queries.label_pairs, label or []), until,
+    until = None if before is None else parse.flag("--before", params.time_ms, before)
+    done = care.forget(config.data_dir, metric, parse.flag("--label", params.label_pairs, label or []), until,
                        dry_run=dry_run)  # fmt: skip
     if json:
         print_json(done)

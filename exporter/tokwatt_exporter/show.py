@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -94,6 +95,14 @@ def samples_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     out = csv.writer(sys.stdout)
     out.writerow(["time", *names, "value"])
     out.writerows([row["time"], *(row["labels"].get(name, "") for name in names), row["value"]] for row in rows)
+
+
+def rows_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Rows as CSV under the names of their columns; lists and maps are JSON, and None is an empty cell."""
+    out = csv.writer(sys.stdout)
+    out.writerow(columns)
+    for row in rows:
+        out.writerow([json.dumps(cell, ensure_ascii=False) if isinstance(cell, list | dict) else cell for cell in row])
 
 
 def settings_rows(config: Config) -> list[dict[str, Any]]:

@@ -126,9 +126,14 @@ def test_text_of_a_caller_is_only_ever_a_value(kept, text):
 
 
 def test_every_query_can_be_asked(kept):
-    needed = {"samples": {"metric": TEMPERATURE.name}, "bench_requests": {"run_id": "run-1"}}
-    for name in QUERIES:
-        assert isinstance(read.query(kept, name, needed.get(name)), list)
+    needed = {
+        "samples": {"metric": TEMPERATURE.name}, "bench_requests": {"run_id": "run-1"},
+        "expression": {"expr": TEMPERATURE.name},
+    }  # fmt: skip
+    for name, query in QUERIES.items():
+        since = DAY if "since" in query.params else {}
+        rows = read.query(kept, name, {**since, **needed.get(name, {})})
+        assert name.endswith("_energy") or [list(row) for row in rows[:1]] == [list(query.columns)], name
 
 
 def test_series_say_what_there_is(kept):

@@ -13,9 +13,10 @@ from typing import Any
 from tokwatt_exporter import parse
 from tokwatt_exporter.catalogue import SERIES, Family
 
-_DURATION = r"([0-9]+(\.[0-9]+)?(ms|[smhdwy]))+"
+_DURATION = r"([1-9][0-9]*(\.[0-9]+)?(ms|[smhdwy]))+"
 _ISO = (
-    r"(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    r"(197[1-9]|19[89][0-9]|2[0-9]{3})-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    r"|02-(0[1-9]|1[0-9]|2[0-8]))"
     r"([T ]([01][0-9]|2[0-3])(:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])?)?"
 )
 #: A Unix time: seconds, or milliseconds where there are that many digits.
@@ -116,7 +117,7 @@ LABELS = Type(label_pairs, {"type": "array", "items": {"type": "string", "patter
 TIME = Type(
     time_ms, {"type": "string", "pattern": f"^({_DURATION}|{_ISO}|{_UNIX})$", "examples": ["1h", "2026-01-31T12:00Z"]}
 )
-STEP = Type(_step_ms, {"type": "string", "pattern": f"^{_DURATION}$", "examples": ["1m"]})
+STEP = Type(_step_ms, {"type": "string", "pattern": "^[1-9][0-9]{0,3}(ms|[smhd])$", "examples": ["1m"]})
 TEXT = Type(_text, {"type": "string", "maxLength": 1000})
 
 #: What a cell of an answer can be, by the name that `queries` gives it; what is not known is null.

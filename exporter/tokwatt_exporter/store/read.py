@@ -11,8 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokwatt_exporter.errors import StoreError, UsageError
+from tokwatt_exporter.errors import StoreError, StoreSlow, UsageError
 from tokwatt_exporter.store import file, schema, segment
+from tokwatt_exporter.store.expression import Expression
 from tokwatt_exporter.store.queries import Prepared, prepare
 from tokwatt_exporter.store.views import UNPACKED
 
@@ -37,7 +38,13 @@ def query(
     Times are ISO 8601 in UTC. `UsageError` for what the query does not take, `StoreLocked` while another program
     holds the file, `StoreError` when the query takes longer than `timeout` seconds.
     """
-    prepared = prepare(name, params)
+    return answer(data_dir, prepare(name, params), wait=wait, timeout=timeout)
+
+
+def answer(
+    data_dir: Path, prepared: Prepared, *, wait: float = LOCK_WAIT, timeout: float = TIMEOUT
+) -> list[dict[str, Any]]:
+    """The rows of a query that is prepared already; else as `query`."""
     take_in(data_dir, wait)
     with opened(data_dir, wait, timeout) as db:
         return rows_of(db, prepared) if db else []
@@ -114,6 +121,7 @@ def info(data_dir: Path, *, wait: float = LOCK_WAIT) -> dict[str, Any]:
 
 
 def take_in(data_dir: Path, wait: float) -> None:
+    """Take in what is pending, where this user may write and nobody holds the file; a line in the log where not."""
     if not segment.names(data_dir) or not file.ours(data_dir):
         return
     from tokwatt_exporter.store.ingest import ingest
@@ -147,7 +155,7 @@ def opened(data_dir: Path, wait: float, timeout: float) -> Iterator[DuckDBPyConn
             yield db
         except Exception as error:
             if expired.is_set():
-                raise StoreError(f"the query took longer than {timeout:g} s; ask for less") from error
+                raise StoreSlow(f"the query took longer than {timeout:g} s; ask for less") from error
             raise
         finally:
             timer.cancel()
@@ -171,15 +179,49 @@ def rows_of(db: DuckDBPyConnection, prepared: Prepared) -> list[dict[str, Any]]:
 def _samples(
     db: DuckDBPyConnection, prepared: Prepared, sql: str, values: Mapping[str, Any]
 ) -> list[dict[str, Any]]:  # fmt: skip
-    series = {series_id: (labels, host) for series_id, labels, host in db.execute(sql, dict(values)).fetchall()}
+    found = _series(db, sql, values)
+    named = {number: (labels, {"host": host}) for number, (labels, host) in found.items()}
+    number_of = {number: number for number in found}
+    if prepared.over and prepared.over.expression.aggregation:
+        named, number_of = _groups(prepared.over.expression, found)
     # Numbers in the text and not in a subquery: only then does DuckDB use its index.
-    ids = ", ".join(str(int(series_id)) for series_id in series) or "NULL"
-    rows = db.execute(prepared.sql.replace(":ids", ids), dict(prepared.values)).fetchall()
+    ids = ", ".join(str(int(number)) for number in found) or "NULL"
+    groups = ", ".join(f"({int(number)}, {int(group)})" for number, group in number_of.items()) or "(NULL, NULL)"
+    rows = db.execute(prepared.sql.replace(":ids", ids).replace(":groups", groups), dict(prepared.values)).fetchall()
     _check(prepared, len(rows))
     return [
-        {"time": time, "labels": series[number][0], "value": value, "host": series[number][1]}
-        for time, number, value in rows
+        {"time": time, "labels": named[number][0], "value": value, **named[number][1]} for time, number, value in rows
     ]
+
+
+def _series(db: DuckDBPyConnection, sql: str, values: Mapping[str, Any]) -> dict[int, tuple[dict[str, str], str]]:
+    import duckdb
+
+    try:
+        return {number: (labels, host) for number, labels, host in db.execute(sql, dict(values)).fetchall()}
+    except duckdb.InvalidInputException as error:
+        raise UsageError(f"expr: not a pattern that RE2 knows: {first_line(error)}") from None
+
+
+def _groups(
+    expression: Expression, series: Mapping[int, tuple[dict[str, str], str]]
+) -> tuple[dict[int, tuple[dict[str, str], dict[str, str]]], dict[int, int]]:
+    """Labels of each group by its number, and the number of each series' group."""
+    number_of: dict[int, int] = {}
+    named: dict[int, tuple[dict[str, str], dict[str, str]]] = {}
+    known: dict[tuple[tuple[str, str], ...], int] = {}
+    for series_id, (labels, host) in series.items():
+        group = expression.group(labels, host)
+        number = known.setdefault(tuple(group.items()), len(known))
+        named[number] = (group, {})
+        number_of[series_id] = number
+    return named, number_of
+
+
+def first_line(error: Exception) -> str:
+    """What DuckDB says is wrong, in one line, without its kind and the place."""
+    said = str(error).partition("\n\n")[0]
+    return " ".join(said.partition(": ")[2].split())[:300]
 
 
 def _check(prepared: Prepared, rows: int) -> None:

@@ -15,7 +15,7 @@ _TEXT = "strftime(found.time, '%Y-%m-%dT%H:%M:%S.%gZ')"
 _TIME = "time >= make_timestamp_ms($since) AND ($until::BIGINT IS NULL OR time <= make_timestamp_ms($until))"
 #: The samples of some series: rows that are not packed yet, and those of the days that may hold some. An expression
 #: around `day` keeps DuckDB on the index of series, which is better than any other way.
-_RAW = f"""
+SAMPLES_OF = f"""
     SELECT series_id, time, value FROM sample_row WHERE series_id IN (:ids) AND {_TIME}
     UNION ALL
     SELECT series_id, time, value FROM ({UNPACKED}
@@ -25,13 +25,13 @@ _RAW = f"""
 """
 #: Every sample of some series, which `:ids` stands for.
 SAMPLES = f"""
-SELECT {_TEXT} AS time, series_id, value FROM ({_RAW}) AS found ORDER BY found.time, series_id LIMIT $limit
+SELECT {_TEXT} AS time, series_id, value FROM ({SAMPLES_OF}) AS found ORDER BY found.time, series_id LIMIT $limit
 """
 
 
 def by_step(step_ms: int) -> str:
     """SQL of the last value of each step, from the coarsest rows that tell it."""
-    rows = _RAW
+    rows = SAMPLES_OF
     if step_ms % 3_600_000 == 0:
         rows = _rolled("rollup_1h", 3600)
     elif step_ms % 60_000 == 0:

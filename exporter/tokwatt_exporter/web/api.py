@@ -1,4 +1,4 @@
-"""`/api/v1/query/<name>`: the named, read-only queries of the history, as JSON."""
+"""`/api/v1/query/<name>`: the named, read-only queries of the history, as JSON, and the description of them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qsl
 
-from tokwatt_exporter.errors import StoreError, UsageError
+from tokwatt_exporter.errors import StoreError, StoreSlow, UsageError
 from tokwatt_exporter.store.queries import QUERIES, prepare
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/api/v1/query/"
+DESCRIPTION = "/api/v1/openapi.json"
 JSON = "application/json"
 #: Each query is a process of its own for its time.
 MAX_RUNNING = 2
@@ -35,6 +36,13 @@ class Api:
         self._query = query
         self._pool = ThreadPoolExecutor(MAX_RUNNING, "query")
         self._waiting = 0
+
+    def describe(self) -> Parts:
+        """What can be asked, in OpenAPI."""
+        # Not at the top: few ask for it.
+        from tokwatt_exporter.web.openapi import description
+
+        return 200, json.dumps(description(PREFIX, MAX_ROWS)).encode(), JSON, ()
 
     def name(self, path: str) -> str | None:
         """The query that a path names; None where the path is not of this API."""
@@ -57,6 +65,8 @@ class Api:
             body = await asyncio.get_running_loop().run_in_executor(self._pool, self._rows, name, params)
         except UsageError as error:
             return problem(400, str(error))
+        except StoreSlow as error:
+            return problem(503, str(error))
         except StoreError as error:
             return problem(503, str(error), ("Retry-After", "1"))
         finally:

@@ -9,6 +9,7 @@ _LINKS = (
     ("/-/healthy", "whether sampling goes on"),
     ("/-/ready", "whether there is a first sample"),
     ("/api/v1/query/series", "the series in the history, as JSON"),
+    ("/api/v1/openapi.json", "what else the history can be asked, in OpenAPI"),
 )
 
 
