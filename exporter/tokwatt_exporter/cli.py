@@ -10,6 +10,7 @@ import typer
 from tokwatt_exporter import __version__, parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.doctor_cli import doctor
+from tokwatt_exporter.examples import examples, show_in_help
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.fleet_cli import app as fleet
 from tokwatt_exporter.history_cli import app as history
@@ -52,6 +53,13 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 @app.command()
+@examples(
+    "tokwatt run",
+    "tokwatt run --sample-interval 1s --no-collector.engines",
+    "tokwatt run --web.listen-address 0.0.0.0:10021 --web.config.file web.yml",
+    "tokwatt run --otlp.endpoint http://127.0.0.1:4318/v1/metrics",
+    "tokwatt run --demo mac-studio  # a made-up machine, to try the boards",
+)
 @with_config(collectors=True)
 def run(config: Config) -> None:
     """Run the exporter: sample, publish /metrics, keep history, push OTLP where an endpoint is set."""
@@ -61,6 +69,11 @@ def run(config: Config) -> None:
 
 
 @app.command()
+@examples(
+    "tokwatt sample",
+    "tokwatt sample --series --no-collector.engines",
+    "tokwatt sample --json | jq '.readings[].metric'",
+)
 @with_config(DATA_DIR, "demo", "path.procfs", "path.sysfs", collectors=True)
 def sample(
     config: Config,
@@ -79,6 +92,7 @@ def sample(
 
 
 @app.command()
+@examples("tokwatt engines", "tokwatt engines --url http://127.0.0.1:8080 --json")
 @with_config(DATA_DIR)
 def engines(
     config: Config,
@@ -94,6 +108,7 @@ def engines(
 
 
 @app.command()
+@examples("tokwatt capture", "tokwatt capture --output my-mac")
 def capture(
     output: Annotated[Path, typer.Option(help="New folder to write to.", metavar="DIR")] = Path("tokwatt-capture"),
 ) -> None:
@@ -105,6 +120,7 @@ def capture(
 
 
 @settings.command("show")
+@examples("tokwatt config show", "tokwatt config show --config.file tokwatt.toml --json")
 @with_config(collectors=True)
 def config_show(config: Config, json: Json = False) -> None:
     """Print every setting, where it came from, and no secret."""
@@ -115,6 +131,7 @@ def config_show(config: Config, json: Json = False) -> None:
 
 
 @settings.command("check")
+@examples("tokwatt config check", "tokwatt config check --config.file tokwatt.toml")
 @with_config(collectors=True)
 def config_check(config: Config) -> None:
     """Check the configuration and the files it names; exit 2 with one line where something is wrong."""
@@ -122,3 +139,6 @@ def config_check(config: Config) -> None:
 
     check(config)
     typer.echo("the configuration is valid")
+
+
+show_in_help(app)

@@ -8,10 +8,16 @@ import typer
 
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import FAILED, print_json
 
 
+@examples(
+    "tokwatt doctor",
+    "tokwatt doctor --prometheus http://127.0.0.1:9090",
+    "tokwatt doctor --json | jq '.findings[] | select(.status == \"fault\")'",
+)
 @with_config(collectors=True)
 def doctor(
     config: Config,

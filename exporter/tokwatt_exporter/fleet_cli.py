@@ -12,6 +12,7 @@ import typer
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import print_json
 
@@ -24,6 +25,11 @@ def root() -> None:
 
 
 @app.command()
+@examples(
+    "tokwatt fleet sd --target mac-studio --target 192.0.2.7:10021",
+    "tokwatt fleet sd --file machines.txt --label site=home --output sd.json",
+    "tokwatt fleet sd --file machines.txt --listen 127.0.0.1:10031",
+)
 @with_config("web.config.file", "web.bearer-token-file", "web.allowed-host", "log.level", "log.file", "log.format")
 def sd(
     config: Config,

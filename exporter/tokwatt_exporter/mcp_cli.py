@@ -9,11 +9,17 @@ import typer
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import MCP_PORT, Config
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 
 STDIO, HTTP, SSE = TRANSPORTS = ("stdio", "streamable-http", "sse")
 
 
+@examples(
+    "tokwatt mcp  # on stdio, as most agents start it",
+    "tokwatt mcp --transport streamable-http --listen 127.0.0.1:10022",
+    "tokwatt mcp --prometheus http://127.0.0.1:9090",
+)
 @with_config(collectors=True)
 def mcp(
     config: Config,

@@ -8,9 +8,15 @@ import typer
 
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 
 
+@examples(
+    "tokwatt proxy --engine ollama",
+    "tokwatt proxy --engine http://127.0.0.1:8080 --listen 127.0.0.1:8081",
+    "tokwatt proxy --engine lm_studio --name studio --listen :1235 --expose",
+)
 @with_config("data-dir", "log.level", "log.file", "log.format")
 def proxy(
     config: Config,

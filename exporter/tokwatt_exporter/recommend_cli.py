@@ -10,6 +10,7 @@ import typer
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import print_json
 
@@ -18,6 +19,11 @@ CONTEXT = 8192
 MOST_CONTEXT = 2**30
 
 
+@examples(
+    "tokwatt recommend  # of the models that the engines have",
+    "tokwatt recommend --model ~/models --use-case latency",
+    "tokwatt recommend --model big.gguf --context 32768 --json",
+)
 @with_config(collectors=True)
 def recommend(
     config: Config,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.shell import FAILED, print_json
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ System = Annotated[bool, typer.Option("--system", help="That of the machine inst
 
 
 @app.command()
+@examples(
+    "tokwatt service install",
+    "tokwatt service install -- --sample-interval 1s",
+    "tokwatt service install --config.file tokwatt.toml --data-dir ~/tokwatt",
+    "sudo tokwatt service install --system",
+)
 def install(
     arguments: Annotated[list[str] | None, typer.Argument(help="After `--`: further flags of `tokwatt run`.",
                                                           metavar="[-- FLAGS]", show_default=False)] = None,
@@ -48,6 +55,7 @@ def install(
 
 
 @app.command()
+@examples("tokwatt service uninstall", "sudo tokwatt service uninstall --system")
 def uninstall(system: System = False) -> None:
     """End and remove the service; history and settings stay."""
     for line in _service("uninstall", system).uninstall():
@@ -55,6 +63,7 @@ def uninstall(system: System = False) -> None:
 
 
 @app.command()
+@examples("tokwatt service start")
 def start(system: System = False) -> None:
     """Start the service, where its settings can be used."""
     service = _service("start", system)
@@ -64,6 +73,7 @@ def start(system: System = False) -> None:
 
 
 @app.command()
+@examples("tokwatt service stop")
 def stop(system: System = False) -> None:
     """Stop the service; it starts again with the next session, or with the machine."""
     service = _service("stop", system)
@@ -73,6 +83,7 @@ def stop(system: System = False) -> None:
 
 
 @app.command()
+@examples("tokwatt service restart  # after a change of the settings")
 def restart(system: System = False) -> None:
     """Stop and start the service; one whose settings cannot be used any more is left running."""
     service = _service("restart", system)
@@ -82,6 +93,7 @@ def restart(system: System = False) -> None:
 
 
 @app.command()
+@examples("tokwatt service status", "tokwatt service status --json")
 def status(
     system: System = False, json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False
 ) -> None:
@@ -99,6 +111,7 @@ def status(
 
 
 @app.command()
+@examples("tokwatt service logs -n 20", "tokwatt service logs --follow")
 def logs(
     system: System = False,
     lines: Annotated[int, typer.Option("-n", "--lines", min=0, help="How many of the last lines.", metavar="N")] = 100,

@@ -10,9 +10,11 @@ import typer
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 
 
+@examples("tokwatt top", "tokwatt top --every 1s", "tokwatt top --demo laptop")
 @with_config(collectors=True)
 def top(
     config: Config,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tokwatt_exporter.config import Config
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import print_json
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tokwatt_exporter.versions import Versions
 
 
+@examples("tokwatt versions", "tokwatt versions --online")
 @with_config(collectors=True)
 def versions(
     config: Config,

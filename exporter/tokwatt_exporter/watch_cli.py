@@ -12,6 +12,7 @@ import typer
 
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import print_json
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from tokwatt_exporter.alerts.send import Receiver
 
 
+@examples(
+    "tokwatt watch --desktop",
+    "tokwatt watch --webhook https://hooks.example.org/tokwatt",
+    "tokwatt watch --alertmanager http://127.0.0.1:9093 --every 1m",
+    "tokwatt watch --once --json",
+)
 @with_config("data-dir")
 def watch(
     config: Config,
