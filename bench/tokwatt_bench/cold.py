@@ -11,18 +11,28 @@ from tokwatt_bench.request import Load
 from tokwatt_bench.stream import record
 from tokwatt_exporter.config import EngineConfig
 from tokwatt_exporter.engines.base import COULD_NOT_LOAD, Asker, State
-from tokwatt_exporter.engines.client import connect
+from tokwatt_exporter.engines.client import Client, connect
 from tokwatt_exporter.errors import EngineError, UsageError
 from tokwatt_exporter.streams.stream import parse
 
 POLL_SECONDS = 0.1
 
 
-def refuse(plan: Plan) -> None:
-    """`UsageError` where the engine has no way to drop a model."""
+def refuse(plan: Plan, flag: str = "--cold") -> None:
+    """`UsageError` where the engine has no way to drop a model and the flag needs one."""
     target = plan.target
-    if plan.cold and not target.adapter.unloads:
-        raise UsageError(f"--cold: {target.name} ({target.kind}) has no way to unload a model; restart it instead")
+    if (plan.cold or flag != "--cold") and not target.adapter.unloads:
+        raise UsageError(f"{flag}: {target.name} ({target.kind}) has no way to unload a model; restart it instead")
+
+
+def unload(plan: Plan) -> bool:
+    """Drop the model and wait until it is gone; False where it was not there. `EngineError` where it stays."""
+    return asyncio.run(_unload(plan))
+
+
+async def _unload(plan: Plan) -> bool:
+    async with _asker(plan) as ask:
+        return await _dropped(plan, ask, listed=False)
 
 
 def load(plan: Plan) -> Load:
@@ -32,12 +42,8 @@ def load(plan: Plan) -> Load:
 
 async def _load(plan: Plan) -> Load:
     target = plan.target
-    configured = target.configured or EngineConfig(target.url)
-    async with connect(configured, plan.timeout, plan.timeout) as ask:
-        if await _in_memory(plan, ask, listed=True):
-            if not await target.adapter.unload(ask, target.model):
-                raise EngineError(f"{target.name} did not unload {target.model}")
-            await _until(plan, ask, there=False)
+    async with _asker(plan) as ask:
+        await _dropped(plan, ask, listed=True)
         began = time.perf_counter()
         loading = await target.adapter.load(ask, target.model)
         if loading is None:
@@ -45,6 +51,20 @@ async def _load(plan: Plan) -> Load:
         await _until(plan, ask, there=True)
         took = time.perf_counter() - began
     return Load(loading.seconds, "engine") if loading.seconds else Load(took, "load")
+
+
+def _asker(plan: Plan) -> Client:
+    return connect(plan.target.configured or EngineConfig(plan.target.url), plan.timeout, plan.timeout)
+
+
+async def _dropped(plan: Plan, ask: Asker, *, listed: bool) -> bool:
+    target = plan.target
+    if not await _in_memory(plan, ask, listed=listed):
+        return False
+    if not await target.adapter.unload(ask, target.model):
+        raise EngineError(f"{target.name} did not unload {target.model}")
+    await _until(plan, ask, there=False)
+    return True
 
 
 async def _in_memory(plan: Plan, ask: Asker, *, listed: bool = False) -> bool:

@@ -91,11 +91,14 @@ def ab(
     margin: Margin = "2%",
     idle_seconds: o.IdleSeconds = 5.0,
     timeout: o.Timeout = "120s",
+    solo: Annotated[bool, typer.Option("--solo", help="Keep only one of the two models in memory: drop it before the "
+                                       "other's turns, a few times in all.")] = False,
+    no_calibrate: o.NoCalibrate = False,
     no_store: o.NoStore = False,
     json: o.Json = False,
 ) -> None:  # fmt: skip
     """Measure two engines or models in turns, so that what drifts hits both alike, and compare them in pairs."""
-    fields = o.asking(api, warmup, max_tokens, temperature, seed, idle_seconds, timeout, None, "annotate", True)
+    fields = o.asking(api, warmup, max_tokens, temperature, seed, idle_seconds, timeout, None, "annotate", no_calibrate)
     asked = o.asked(scenario, prompt, prompt_file)
     share = o.ratio("--margin", margin)
     o.at_least("--pairs", pairs, 6)
@@ -113,4 +116,5 @@ def ab(
         raise UsageError("--a and --b are the same model of the same engine")
     fields |= {"procfs": config.path_procfs, "sysfs": config.path_sysfs, "runs": pairs}
     first, second = (plan(target, fields, asked) for target in targets)
-    raise typer.Exit(measured((first, second), pairs, share, Kept(None if no_store else config.data_dir, json)))
+    kept = Kept(None if no_store else config.data_dir, json)
+    raise typer.Exit(measured((first, second), pairs, share, kept, solo=solo))

@@ -8,14 +8,23 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from tokwatt_exporter.errors import StoreError, StoreLocked
+from tokwatt_exporter.store.folder import prepare
 
 #: Someone who only looks whether a benchmark is running holds the lock for a moment.
 _LOCK_SECONDS = 1.0
+
+
+def lock(data_dir: Path | None) -> AbstractContextManager[None]:
+    """The lock of a running benchmark, where there is a data directory."""
+    if data_dir is None:
+        return nullcontext()
+    prepare(data_dir)
+    return running(data_dir)
 
 
 @contextmanager

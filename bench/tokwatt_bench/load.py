@@ -19,6 +19,7 @@ from tokwatt_bench.spool import Spool
 from tokwatt_bench.stopping import Decision, Stopping, warm
 from tokwatt_bench.stream import Recording
 from tokwatt_bench.wire import Outgoing
+from tokwatt_exporter.errors import EngineError
 
 Step = Callable[[str, int, int], None]
 #: Requests that are made ready before the first is sent; more are made as they go.
@@ -51,6 +52,9 @@ class Run:
     no_energy: str = ""
     #: Whether the user stopped it before the end.
     aborted: bool = False
+    #: What ended it before the end, after something was measured.
+    problem: str = ""
+    notes: list[str] = field(default_factory=list)
     #: Why it ended when it did.
     stopped: Decision | None = None
     calibration: Calibration | None = None
@@ -96,6 +100,10 @@ def run(plan: Plan, step: Step = lambda what, done, of: None) -> Run:
             Driver(done, observer, step).drive()
     except KeyboardInterrupt:
         done.aborted = True
+    except EngineError as error:
+        if not done.measured:
+            raise
+        done.problem = str(error)
     done.finished_ms = now_ms()
     return done
 
@@ -104,7 +112,7 @@ class Driver:
     """Sends what the plan has, round by round."""
 
     def __init__(self, done: Run, observer: Observer, step: Step) -> None:
-        self._done, self._plan, self._observer, self._step = done, done.plan, observer, step
+        self.done, self._plan, self._observer, self._step = done, done.plan, observer, step
         self._prepared = self._plan.requests()
         self._count = {"warmup": 0, "measured": 0}
 
@@ -123,16 +131,17 @@ class Driver:
             self._until_precise(plan.precision)
         self._step("done", plan.most, plan.most)
 
-    def warm_up(self) -> None:
+    def warm_up(self, least: int = 0) -> None:
         """What does not count."""
-        for _ in self._warmups():
+        for _ in self._warmups(least):
             self.round("warmup", self._plan.concurrency)
 
-    def _warmups(self) -> Iterator[int]:
+    def _warmups(self, least: int) -> Iterator[int]:
         """As many as were wanted; else until they no longer get faster."""
-        plan = self._plan
-        for number in range(plan.most_warmups):
-            seconds = [r.duration_seconds for r in self._done.requests if r.duration_seconds]
+        plan, before = self._plan, len(self.done.rounds)
+        for number in range(max(plan.most_warmups, least)):
+            now = (request for one in self.done.rounds[before:] for request in one.requests)
+            seconds = [request.duration_seconds for request in now if request.duration_seconds]
             if plan.warmup is None and warm(seconds, plan.concurrency):
                 return
             yield number
@@ -143,8 +152,8 @@ class Driver:
         for size in self._sizes(plan.runs, stopping.looks):
             self.round("measured", size)
             if self._count["measured"] in stopping.looks:
-                self._done.stopped = stopping.look(figures.paces(self._done.results))
-                if self._done.stopped.stop:
+                self.done.stopped = stopping.look(figures.paces(self.done.results))
+                if self.done.stopped.stop:
                     return
 
     def _sizes(self, most: int, looks: tuple[int, ...] = ()) -> Iterator[int]:
@@ -164,7 +173,7 @@ class Driver:
 
     def round(self, phase: Phase, size: int | None, until: float | None = None, block: int | None = None) -> Round:
         """Send so many requests, or as many as start before `until`, and examine what came."""
-        plan, done = self._plan, self._done
+        plan, done = self._plan, self.done
         self._step("warming up" if phase == "warmup" else "measuring", sum(self._count.values()), plan.most)
         ready = _Ready()
         took = rounds.Took(spool=Spool())
@@ -228,7 +237,7 @@ class Driver:
         return found
 
     def _remember(self, seen: Observation | None) -> None:
-        _remember(self._done, self._observer, seen)
+        _remember(self.done, self._observer, seen)
 
 
 @dataclass(slots=True)

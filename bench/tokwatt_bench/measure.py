@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,13 +11,13 @@ from typing import Any, NamedTuple
 from tokwatt_bench import keep, load, report
 from tokwatt_bench.cold import refuse
 from tokwatt_bench.conditions import Refused
+from tokwatt_bench.keep import lock
 from tokwatt_bench.options import Asked
 from tokwatt_bench.plan import Plan
 from tokwatt_bench.result import record, result
 from tokwatt_bench.target import Target
 from tokwatt_exporter.errors import StoreError
 from tokwatt_exporter.shell import DONE, FAILED, print_json
-from tokwatt_exporter.store.folder import prepare
 
 INTERRUPTED = 130
 #: A gate said no.
@@ -77,7 +76,7 @@ def measure(plans: Iterable[Plan], kept: Kept) -> int:
                 found, trouble = measured(one, kept)
                 done.append(found)
                 problem = problem or trouble
-                if found.run.aborted:
+                if found.run.aborted or found.run.problem:
                     break
         except Refused as error:
             sys.stderr.write(f"tokwatt-bench: not measured (--gate refuse): {error}\n")
@@ -127,12 +126,7 @@ def exit_code(done: Sequence[Done]) -> int:
             )
     if any(one.run.aborted for one in done):
         return INTERRUPTED
+    if stopped := list(filter(None, (one.run.problem for one in done))):
+        sys.stderr.write(f"tokwatt-bench: ended early: {stopped[0]}\n")
+        return FAILED
     return DONE if any(one.run.results for one in done) else FAILED
-
-
-def lock(data_dir: Path | None) -> Any:
-    """The lock of a running benchmark, where results are kept."""
-    if data_dir is None:
-        return nullcontext()
-    prepare(data_dir)
-    return keep.running(data_dir)

@@ -50,8 +50,11 @@ def quality(
     least = None if fail_under is None else o.ratio("--fail-under", fail_under)
     if keep_answers and not keep_answers.parent.is_dir():
         raise UsageError(f"--keep-answers: {keep_answers.parent} is no directory")
+    from tokwatt_bench.keep import lock
+
     asking = _asking(config, url, engine, model, api, context, max_tokens, timeout, execute_code)
-    marks = mark(asking, suites, show.step)
+    with lock(config.data_dir):
+        marks = mark(asking, suites, show.step)
     show.over()
     found = marks.as_json()
     if keep_answers:

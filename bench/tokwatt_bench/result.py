@@ -48,7 +48,7 @@ def result(run: Run) -> dict[str, Any]:
     found["failures"] = figures.failures(run.measured)
     found["answer_problems"] = figures.answer_problems(good)
     found["reasons"] = reasons
-    found["notes"] = [*filter(None, [note]), *_notes(good)]
+    found["notes"] = [*filter(None, [note, run.problem]), *run.notes, *_notes(good)]
     found["settings"] = plan.settings()
     found["host"], found["tool_version"] = os.uname().nodename, __version__
     found["hardware"] = hardware(plan.procfs, plan.sysfs) if target.local else None

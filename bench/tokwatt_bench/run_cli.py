@@ -92,7 +92,9 @@ def sweep(
     prompt_file: o.PromptFile = None,
     scenario: o.ScenarioName = "default",
     api: o.ApiName = None,
-    runs: Annotated[int, typer.Option(help="Requests of each lane.", metavar="N")] = 4,
+    runs: Annotated[
+        int, typer.Option(help="Requests of each lane; with fewer than 6 nothing has an interval.", metavar="N")
+    ] = 6,
     most: Annotated[int, typer.Option(help="Most streams at a time.", metavar="N")] = 64,
     warmup: o.Warmup = 1,
     max_tokens: o.MaxTokens = 128,

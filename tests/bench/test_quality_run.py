@@ -6,6 +6,7 @@ import pytest
 import typer
 
 from support.engine import llama_server
+from tokwatt_bench import keep
 from tokwatt_bench.quality.score import wilson
 from tokwatt_bench.quality_cli import quality, scenarios
 from tokwatt_exporter.shell import run_app
@@ -33,7 +34,7 @@ def test_a_tiny_model_is_scored_by_what_it_says(tmp_path, run):
         answers = tmp_path / "answers"
         code, out, err = run("quality", "--url", engine.url, "--suite", "tool_call,needle", "--max-tokens", "16",
                              "--context", "300,9k", "--json", "--fail-under", "50%",
-                             "--keep-answers", str(answers))  # fmt: skip
+                             "--keep-answers", str(answers), "--data-dir", str(tmp_path / "data"))  # fmt: skip
     found = json.loads(out)
     tools, needles = found["suites"]
     assert (found["model"], found["repeatable"], found["sandbox"]) == ("tiny-llama", True, None)
@@ -59,6 +60,15 @@ def test_wrong_usage_costs_one_line_before_anything_is_asked(run):
 def test_an_engine_that_is_not_there_is_no_score(run):
     code, out, err = run("quality", "--url", "http://127.0.0.1:9", "--model", "m", "--suite", "arithmetic")
     assert code == 1 and "100%" not in out and err.count("Traceback") == 0
+
+
+def test_nothing_is_asked_while_a_benchmark_runs(run, server, tmp_path):
+    with keep.lock(tmp_path / "data"):
+        before = len(server.truths())
+        code, out, err = run("quality", "--url", server.url, "--model", "base", "--suite", "arithmetic",
+                             "--data-dir", str(tmp_path / "data"))  # fmt: skip
+        assert (code, out, len(server.truths())) == (1, "", before)
+    assert "another benchmark is running" in err
 
 
 def test_scenarios_are_listed(run):

@@ -1,6 +1,8 @@
 """The scenarios of our own: the same requests for the same seed, and prompts as long as the engine counts them."""
 
+import re
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
@@ -126,3 +128,10 @@ def test_a_beginning_is_the_very_first_text_whatever_the_message_is():
     ]  # fmt: skip
     assert messages[0]["content"] == "Be brief."
     assert Ask(messages).max_tokens is None
+
+
+@pytest.mark.text
+def test_the_page_of_scenarios_lists_those_there_are():
+    page = (Path(__file__).parents[2] / "docs/scenarios.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", page, re.MULTILINE)
+    assert rows == [(name, one.description) for name, one in SCENARIOS.items() if name != "default"]

@@ -197,8 +197,24 @@ def swept(*speeds):
 
 def test_the_knee_is_where_more_streams_bring_next_to_nothing():
     assert knee(swept(100, 190, 330, 380, 382, 381)) == {
-        "concurrency": 8, "generation_tokens_per_second": 380, "share_of_most": 380 / 382, "reached": True
+        "concurrency": 8, "between": None, "generation_tokens_per_second": 380, "share_of_most": 380 / 382,
+        "reached": True,
     }  # fmt: skip
     assert knee(swept(100, 200, 400))["reached"] is False
     assert knee(swept(100, 120, 121, 122))["concurrency"] == 2
     assert knee([]) is None
+
+
+def test_a_knee_is_known_as_well_as_the_speeds_are():
+    def known(off):
+        found = swept(100, 190, 330, 380, 382, 381)
+        found[0]["request_duration_seconds"]["ci95"] = [1 / (1 + off), 1 / (1 - off)]
+        for one in found[1:]:
+            value = one["throughput"]["generation_tokens_per_second"]
+            pair = [value * (1 - off), value * (1 + off)]
+            one["intervals"] = {"throughput.generation_tokens_per_second": pair}
+        return knee(found)["between"]
+
+    assert known(0.01) == [8, 8]
+    # 330 may be nine tenths of 382 then, and 380 may not be.
+    assert known(0.06) == [4, 32]
