@@ -18,6 +18,7 @@ from tokwatt_bench.share_cli import share
 from tokwatt_exporter import __version__
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.examples import examples, show_in_help
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import print_json
 
@@ -48,6 +49,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 @app.command()
+@examples("tokwatt-bench history", "tokwatt-bench history --engine ollama --limit 100 --csv")
 @with_config("data-dir")
 def history(
     config: Config,
@@ -74,3 +76,6 @@ def history(
         printed.history_table(rows)
     else:
         sys.stderr.write("nothing was measured yet: tokwatt-bench run\n")
+
+
+show_in_help(app)

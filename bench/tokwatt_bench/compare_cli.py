@@ -10,6 +10,7 @@ import typer
 from tokwatt_bench import options as o
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import DONE, FAILED, print_json
 
@@ -22,6 +23,11 @@ Margin = Annotated[
 ]  # fmt: skip
 
 
+@examples(
+    "tokwatt-bench compare 3f2a 91bc  # two runs by the beginning of their ids",
+    "tokwatt-bench compare engine=ollama,last=5 engine=lm_studio,last=5",
+    "tokwatt-bench compare before.json latest --margin 5% --json",
+)
 @with_config("data-dir")
 def compare(
     config: Config,
@@ -40,6 +46,11 @@ def compare(
     raise typer.Exit(DONE if any(one["verdict"] for one in found["figures"]) else FAILED)
 
 
+@examples(
+    "tokwatt-bench regress --baseline before.json",
+    "tokwatt-bench regress --baseline 3f2a --candidate latest --threshold 5%",
+    "tokwatt-bench regress --baseline before.json --allow engine_version",
+)
 @with_config("data-dir")
 def regress(
     config: Config,
@@ -73,6 +84,10 @@ def regress(
         raise typer.Exit(FAILED)
 
 
+@examples(
+    "tokwatt-bench ab --a http://127.0.0.1:11434 --b http://127.0.0.1:8080",
+    "tokwatt-bench ab --a http://127.0.0.1:1234#small --b http://127.0.0.1:1234#big",
+)
 @with_config("data-dir", "path.procfs", "path.sysfs")
 def ab(
     config: Config,

@@ -11,6 +11,7 @@ import typer
 
 from tokwatt_exporter import __version__, parse
 from tokwatt_exporter.errors import EngineError, TokwattError, UsageError
+from tokwatt_exporter.examples import examples
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -22,6 +23,7 @@ SECONDS = 30.0
 
 
 @app.command()
+@examples("tokwatt-bench dashboards export /var/lib/grafana/dashboards")
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write them into, such as one that Grafana provisions.",
                                            metavar="DIR")],
@@ -37,6 +39,7 @@ def export(
 
 
 @app.command()
+@examples("tokwatt-bench dashboards push --url http://127.0.0.1:3000 --token-file token")
 def push(
     url: Annotated[str, typer.Option(help="Address of Grafana.", metavar="URL")],
     token_file: Annotated[Path, typer.Option(help="File with the token of a service account, readable by its owner "

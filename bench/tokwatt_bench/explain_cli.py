@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.shell import print_json
 
 
+@examples("tokwatt-bench explain ttft", "tokwatt-bench explain", "tokwatt-bench explain --schema")
 def explain(
     metric: Annotated[str | None, typer.Argument(help="Figure, by its name in JSON, its title or its abbreviation: "
                                                  "ttft, itl, tpot, goodput … Default: all of them.")] = None,

@@ -12,6 +12,7 @@ from tokwatt_bench import options as o
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import DONE, FAILED, print_json
 
@@ -19,6 +20,11 @@ from tokwatt_exporter.shell import DONE, FAILED, print_json
 _TOO_LOW, _INTERRUPTED = 3, 130
 
 
+@examples(
+    "tokwatt-bench quality",
+    "tokwatt-bench quality --suite json_schema,tool_call --fail-under 80%",
+    "tokwatt-bench quality --suite needle --context 4k,16k --keep-answers a.jsonl",
+)
 @with_config("data-dir")
 def quality(
     config: Config,
@@ -66,6 +72,7 @@ def quality(
     raise typer.Exit(_exit_code(found, least))
 
 
+@examples("tokwatt-bench scenarios", "tokwatt-bench scenarios --json")
 def scenarios(json: o.Json = False) -> None:
     """List what can be asked with `run --scenario`."""
     from tokwatt_bench.scenarios import SCENARIOS, VERSION

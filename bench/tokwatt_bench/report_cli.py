@@ -14,6 +14,7 @@ import typer
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ FORMATS = {"html": "html", "htm": "html", "parquet": "parquet", "png": "png", **
 EXTRA = ("altair", "vl_convert", "cryptography")
 
 
+@examples(
+    "tokwatt-bench report --output report.html",
+    "tokwatt-bench report engine=ollama,last=5 --format csv --requests",
+    "tokwatt-bench report 3f2a --output card.png",
+)
 @with_config("data-dir")
 def report(
     config: Config,

@@ -11,6 +11,7 @@ from tokwatt_bench import options as o
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 
 if TYPE_CHECKING:
@@ -21,6 +22,13 @@ MOST_RUNS = 50
 PRECISION = "3%"
 
 
+@examples(
+    "tokwatt-bench run  # the engine found here and its model in memory",
+    "tokwatt-bench run --engine ollama --model qwen3:8b --runs 20",
+    "tokwatt-bench run --url http://127.0.0.1:8080 --context 1k,4k,16k",
+    "tokwatt-bench run --concurrency 1,8,32 --slo ttft=500ms,itl=50ms",
+    "tokwatt-bench run --rate 2 --duration 5m --json > result.json",
+)
 @with_config("data-dir", "path.procfs", "path.sysfs")
 def run(
     config: Config,
@@ -82,6 +90,7 @@ def run(
     raise typer.Exit(measure(plans(target, fields, asked, loads, lengths or ()), kept))
 
 
+@examples("tokwatt-bench sweep", "tokwatt-bench sweep --url http://127.0.0.1:8000 --most 128 --slo ttft=1s")
 @with_config("data-dir", "path.procfs", "path.sysfs")
 def sweep(
     config: Config,

@@ -14,12 +14,18 @@ from tokwatt_bench.report_cli import extra, read, write
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import EngineError, TokwattError, UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 
 REFUSED = 3
 SECONDS = 60.0
 
 
+@examples(
+    "tokwatt-bench share --output result.json",
+    "tokwatt-bench share --verify result.json",
+    "tokwatt-bench share 3f2a --to https://results.example.org/upload",
+)
 @with_config("data-dir")
 def share(
     config: Config,
