@@ -44,8 +44,9 @@ def parsed(line: str) -> tuple[str, dict[str, Any]]:
 def _words(line: str) -> Iterator[str]:
     """The words of the first command of a line: not its comment, not what it is piped into."""
     shell = shlex.shlex(line, posix=True, punctuation_chars=True)
-    shell.whitespace_split = True
+    # To it a # in the middle of a word begins a comment, to a shell it does not.
+    shell.whitespace_split, shell.commenters = True, ""
     for word in shell:
-        if not word.strip("();<>|&"):
+        if word.startswith("#") or not word.strip("();<>|&"):
             return
         yield word
