@@ -136,10 +136,20 @@ def shown(seen, pattern):
 ENGINE = {"engine": "vllm", "model": "Qwen/Qwen3-30B-A3B-AWQ"}
 
 
-@pytest.mark.parametrize(("family", "labels"), [
-    (JOULES, {"device": "gpu0"}), (JOULES, {"device": "cpu"}), (WATTS, {"device": "gpu0"}), (TOKENS, ENGINE),
-], ids=["joules", "joules of the CPU", "watts", "tokens"])  # fmt: skip
-def test_a_sample_is_the_same_on_metrics_in_mcp_in_the_history_and_in_prometheus(seen, family, labels):
+SERIES = ((JOULES, {"device": "gpu0"}), (JOULES, {"device": "cpu"}), (WATTS, {"device": "gpu0"}), (TOKENS, ENGINE))
+
+
+# One test, since tests of one file may run in several processes, and each would start its own machine.
+def test_power_and_tokens_are_the_same_number_wherever_they_are_shown(seen):
+    for family, labels in SERIES:
+        check_samples(seen, family, labels)
+    check_power(seen)
+    check_speed(seen)
+    check_fleet(seen)
+
+
+def check_samples(seen, family, labels):
+    """A sample on `/metrics`, in MCP, in the history and in Prometheus."""
     kept = one(seen.history[family], **labels)
     values = {value for _, value in kept}
     [by_tool] = [row["value"] for row in seen.snapshot if row["metric"] == family.name and row["labels"] == labels]
@@ -156,7 +166,8 @@ def test_a_sample_is_the_same_on_metrics_in_mcp_in_the_history_and_in_prometheus
     assert seen.last.get(family(0, **labels)) in {float(value) for _, value in scraped["values"]}
 
 
-def test_power_is_the_same_number_on_the_screen_in_the_history_and_on_the_board(seen):
+def check_power(seen):
+    """Watts on the screen, in the history and on the board."""
     watts = shown(seen, r"gpu0 +([\d.]+) W")
     assert watts == pytest.approx(seen.last.get(WATTS(0, device="gpu0")), abs=0.051)
     within = [iso(snapshot.time_ms) for snapshot in (seen.first, seen.last)]
@@ -168,14 +179,16 @@ def test_power_is_the_same_number_on_the_screen_in_the_history_and_on_the_board(
     assert board(seen, "Power", f"{WINDOW}s", at)[None] == pytest.approx(whole, rel=NEAR)
 
 
-def test_tokens_a_second_are_the_same_number_on_the_screen_in_the_history_and_on_the_board(seen):
+def check_speed(seen):
+    """Tokens a second on the same three."""
     speed = grown(seen, TOKENS, **ENGINE)
     assert shown(seen, r"· ([\d.]+) tokens/s") == pytest.approx(speed, rel=0.001)
     on_board = board(seen, "Generation", f"{WINDOW}s", seen.last.time_ms / 1000)[None]
     assert on_board == pytest.approx(speed, rel=NEAR)
 
 
-def test_the_fleet_of_an_agent_is_the_fleet_of_the_board(seen):
+def check_fleet(seen):
+    """The fleet that an agent sees and that of the board."""
     [found] = ask(seen.server, ("fleet", {}))
     [machine] = found["machines"]
     power, speed = (board(seen, title, "5m", time.time())[None] for title in ("Power", "Generation"))
