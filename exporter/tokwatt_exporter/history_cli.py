@@ -10,6 +10,7 @@ import typer
 
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.history_leave_cli import export, import_
 from tokwatt_exporter.shell import FAILED, print_json
@@ -31,6 +32,7 @@ RETENTION = ("history.retention-raw", "history.retention-1m", "history.retention
 
 
 @app.command("info")
+@examples("tokwatt history info", "tokwatt history info --json")
 @with_config(DATA_DIR)
 def info(config: Config, json: Json = False) -> None:
     """Say what the history holds: file, size, series, samples, first and last time, what still waits."""
@@ -42,6 +44,11 @@ def info(config: Config, json: Json = False) -> None:
 
 
 @app.command("query")
+@examples(
+    "tokwatt history query --metric tokwatt_memory_available_bytes --since 10m",
+    "tokwatt history query 'rate(tokwatt_device_energy_joules_total[5m])'",
+    "tokwatt history query 'max(tokwatt_temperature_celsius)' --since 30d --csv",
+)
 @with_config(DATA_DIR)
 def query(
     config: Config,
@@ -90,6 +97,11 @@ def _print_samples(rows: list[dict[str, Any]], over: Over | None, json: bool, cs
 
 
 @app.command("sql")
+@examples(
+    "tokwatt history sql 'SHOW TABLES'",
+    "tokwatt history sql 'FROM power ORDER BY time DESC LIMIT 10'",
+    "tokwatt history sql --csv - < question.sql",
+)
 @with_config(DATA_DIR)
 def sql(
     config: Config,
@@ -121,6 +133,7 @@ def _one_format(json: bool, csv: bool) -> None:
 
 
 @app.command()
+@examples("tokwatt history check")
 @with_config(DATA_DIR)
 def check(config: Config, json: Json = False) -> None:
     """Read all of the history and say what is wrong with it; exit 1 where something is."""
@@ -140,6 +153,7 @@ def check(config: Config, json: Json = False) -> None:
 
 
 @app.command()
+@examples("tokwatt history backup", "tokwatt history backup /mnt/copies/history.duckdb")
 @with_config(DATA_DIR)
 def backup(
     config: Config,
@@ -152,6 +166,7 @@ def backup(
 
 
 @app.command()
+@examples("tokwatt history restore /mnt/copies/history.duckdb")
 @with_config(DATA_DIR)
 def restore(config: Config, file: Annotated[Path, typer.Argument(help="A copy that `backup` made.")]) -> None:
     """Make a copy the history again; the present one stays under another name."""
@@ -162,6 +177,7 @@ def restore(config: Config, file: Annotated[Path, typer.Argument(help="A copy th
 
 
 @app.command()
+@examples("tokwatt history compact", "tokwatt history compact --history.retention-raw 7d")
 @with_config(DATA_DIR, *RETENTION)
 def compact(config: Config, json: Json = False) -> None:
     """Pack closed days now, drop what is too old, and write the file anew without the room it has free."""
@@ -176,6 +192,10 @@ def compact(config: Config, json: Json = False) -> None:
 
 
 @app.command()
+@examples(
+    "tokwatt history forget --metric tokwatt_temperature_celsius --dry-run",
+    "tokwatt history forget --before 365d",
+)
 @with_config(DATA_DIR)
 def forget(
     config: Config,

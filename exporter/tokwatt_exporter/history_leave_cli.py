@@ -12,6 +12,7 @@ import typer
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import StoreError, UsageError
+from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.shell import print_json
 
@@ -24,6 +25,11 @@ SINCE = "1d"
 _FORMATS = ("parquet", "openmetrics", "csv", "json")
 
 
+@examples(
+    "tokwatt history export --to /mnt/fleet",
+    "tokwatt history export --format openmetrics --since 6h > hole.om",
+    "tokwatt history export --format csv --metric tokwatt_power_watts > power.csv",
+)
 @with_config("data-dir", "web.listen-address", "history.attach-data-path", "history.attach-python")
 def export(
     config: Config,
@@ -74,6 +80,7 @@ def export(
     _text(config, to, wanted, _format(kind, config, external_label or []))
 
 
+@examples("tokwatt history import /mnt/fleet/host=mac-studio")
 @with_config("data-dir")
 def import_(
     config: Config,

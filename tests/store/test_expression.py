@@ -202,8 +202,9 @@ def test_series_are_aggregated_by_the_labels_that_are_kept(data):
 @pytest.mark.parametrize(
     ("matchers", "devices"),
     [
-        ('device="cpu"', {"cpu"}), ('device!="cpu"', {"gpu"}), ('device=~"c|g"', set()), ('device=~".pu"', {"cpu", "gpu"}),
-        ('device!~"c.*"', {"gpu"}), ('device=""', set()), ('host="box",device=~"gpu.*"', {"gpu"}), ('host!="box"', set()),
+        ('device="cpu"', {"cpu"}), ('device!="cpu"', {"gpu"}), ('device=~"c|g"', set()),
+        ('device=~".pu"', {"cpu", "gpu"}), ('device!~"c.*"', {"gpu"}), ('device=""', set()),
+        ('host="box",device=~"gpu.*"', {"gpu"}), ('host!="box"', set()),
     ],
 )  # fmt: skip
 def test_matchers_choose_series_as_in_prometheus(loose, matchers, devices):
@@ -211,7 +212,7 @@ def test_matchers_choose_series_as_in_prometheus(loose, matchers, devices):
 
 
 def test_a_pattern_that_is_none_is_one_line(loose):
-    with pytest.raises(UsageError, match="expr: not a pattern that RE2 knows: .*missing") as refused:
+    with pytest.raises(UsageError, match=r"expr: not a pattern that RE2 knows: .*missing") as refused:
         ask(loose, f'{COUNTER}{{device=~"("}}', 600, 600, "1m")
     assert "\n" not in str(refused.value)
 

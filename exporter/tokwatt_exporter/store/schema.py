@@ -77,15 +77,16 @@ def version(db: DuckDBPyConnection) -> int:
     import duckdb
 
     try:
-        row = db.execute("SELECT max(version) FROM schema_version").fetchone()
+        # All of it: a result that is not at its end stands in the way of whoever asks next.
+        [(found,)] = db.execute("SELECT max(version) FROM schema_version").fetchall()
     except duckdb.CatalogException:
         # Only now: the list of tables takes DuckDB 17 ms, and every flush and query comes by here.
-        if db.execute("SELECT 1 FROM duckdb_tables() LIMIT 1").fetchone():
+        if db.execute("SELECT 1 FROM duckdb_tables() LIMIT 1").fetchall():
             raise StoreError(
                 "the file holds tables of something else; give tokwatt a data directory of its own"
             ) from None
         return 0
-    return int(row[0]) if row and row[0] is not None else 0
+    return int(found or 0)
 
 
 def check(db: DuckDBPyConnection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> int:

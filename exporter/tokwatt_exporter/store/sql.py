@@ -43,13 +43,15 @@ def ask(
     try:
         with read.opened(data_dir, wait, timeout) as db:
             assert db is not None
-            return _ask(db, statement, limit)
+            try:
+                return _ask(db, statement, limit)
+            except duckdb.InterruptException:
+                # The time is up, which whoever opened the history knows.
+                raise
+            except duckdb.Error as error:
+                raise UsageError(_explained(error)) from error
     except StoreSlow as error:
         raise UsageError(f"the statement took longer than {timeout:g} s; ask for less, or allow more time") from error
-    except duckdb.OutOfMemoryException as error:
-        raise UsageError("the statement needs more memory than a reader may use; ask for less") from error
-    except duckdb.Error as error:
-        raise UsageError(_explained(error)) from error
 
 
 def _ask(db: DuckDBPyConnection, statement: str, limit: int) -> Table:
@@ -59,7 +61,7 @@ def _ask(db: DuckDBPyConnection, statement: str, limit: int) -> Table:
     kind = str(statements[0].type.name)
     if kind not in _READING:
         raise UsageError(f"{kind} is not for reading, and the history is only read here; start with SELECT or FROM")
-    found = db.sql(statement)
+    found = db.sql(statements[0])
     # Numbered where a name is there twice, since the rows of JSON have names.
     columns = _distinct(found.columns)
     rows = _without_zones(found, columns).limit(limit + 1).fetchall()
@@ -94,6 +96,8 @@ def _distinct(names: Sequence[str]) -> list[str]:
 
 def _explained(error: Exception) -> str:
     said = read.first_line(error)
+    if type(error).__name__ == "OutOfMemoryException":
+        return "the statement needs more memory than a reader may use; ask for less"
     if "disabled by configuration" in said or "has been locked" in said or "disabled through configuration" in said:
         return f"only the history is read here: {said}"
     if "pytz" in said:
