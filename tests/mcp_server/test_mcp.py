@@ -42,7 +42,7 @@ def test_every_tool_says_what_it_answers_and_only_the_benchmark_does_more_than_r
         tools, resources, prompts, info = listed(build(settings(web_listen_address=[f"127.0.0.1:{web.port}"])))
     assert {tool.name for tool in tools} == READING | {"benchmark_run"}
     assert {tool.name for tool in tools if tool.annotations.read_only_hint} == READING
-    assert {tool.name for tool in tools if tool.annotations.open_world_hint} == {"fleet", "versions"}
+    assert {tool.name for tool in tools if tool.annotations.open_world_hint} == {"fleet", "versions", "diagnose"}
     assert all(tool.output_schema and tool.output_schema["properties"] for tool in tools)
     assert all(tool.description for tool in tools)
     assert (info.name, info.version) == ("tokwatt", __version__)

@@ -18,9 +18,6 @@ from tokwatt_exporter.web.listen import is_loopback, listen
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
-#: Seconds that answers have to be finished in when the server ends.
-_LEAVE = 2
-
 _Receive = Callable[[], Awaitable[Any]]
 _Send = Callable[[dict[str, Any]], Awaitable[None]]
 _App = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
@@ -78,9 +75,7 @@ def serve(config: Config, address: Address, prometheus: str | None = None, *, ss
     if not web.asks_who and not all(map(is_loopback, sockets)):
         raise UsageError(f"--listen: {address} lets others in: --web.bearer-token-file says who")
     guarded = Guard(_app(build(config, prometheus=prometheus, own=False), sse), config, web)
-    # An event stream ends when its client goes, which on Ctrl-C is too late.
-    settings = uvicorn.Config(guarded, log_level="warning", lifespan="on", timeout_graceful_shutdown=_LEAVE)
-    uvicorn.Server(settings).run(sockets=sockets)
+    uvicorn.Server(uvicorn.Config(guarded, log_level="warning", lifespan="on")).run(sockets=sockets)
 
 
 def _app(server: MCPServer[Any], sse: bool) -> _App:

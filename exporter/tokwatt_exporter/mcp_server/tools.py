@@ -72,7 +72,7 @@ def _present(server: MCPServer[Any], setting: Setting) -> None:
 def _judged(server: MCPServer[Any], setting: Setting) -> None:
     config = setting.config
 
-    @server.tool(annotations=READS)
+    @server.tool(annotations=ASKS)
     async def diagnose() -> answers.Diagnosis:
         """What is wrong with sensors, daemon, engines and history, and the command that mends each."""
         return await asked(look.diagnosis, config, setting.prometheus)
@@ -144,8 +144,7 @@ def _compared(server: MCPServer[Any], setting: Setting) -> None:
 
     @server.tool(annotations=READS)
     async def compare(first: str | list[str], second: str | list[str], margin: str = "2%") -> answers.Comparison:
-        """Hold two benchmark runs, or lists of runs, against each other, by the beginnings of their run_id: ratios
-        (second by first) with intervals, what may be said of each, and the conditions that differ."""
+        """Compare two benchmark runs, or lists of them, by run_id: ratios second to first, intervals, verdicts."""
         sides = [[side] if isinstance(side, str) else side for side in (first, second)]
         documents = [await asked(comparing.document, config.data_dir, side) for side in sides]
         try:
