@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tokwatt_exporter.catalogue import ENERGY, MEMORY_AVAILABLE, TEMPERATURE
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.examples import examples
@@ -45,9 +46,9 @@ def info(config: Config, json: Json = False) -> None:
 
 @app.command("query")
 @examples(
-    "tokwatt history query --metric tokwatt_memory_available_bytes --since 10m",
-    "tokwatt history query 'rate(tokwatt_device_energy_joules_total[5m])'",
-    "tokwatt history query 'max(tokwatt_temperature_celsius)' --since 30d --csv",
+    f"tokwatt history query --metric {MEMORY_AVAILABLE} --since 10m",
+    f"tokwatt history query 'rate({ENERGY}[5m])'",
+    f"tokwatt history query 'max({TEMPERATURE})' --since 30d --csv",
 )
 @with_config(DATA_DIR)
 def query(
@@ -193,7 +194,7 @@ def compact(config: Config, json: Json = False) -> None:
 
 @app.command()
 @examples(
-    "tokwatt history forget --metric tokwatt_temperature_celsius --dry-run",
+    f"tokwatt history forget --metric {TEMPERATURE} --dry-run",
     "tokwatt history forget --before 365d",
 )
 @with_config(DATA_DIR)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tokwatt_exporter import parse
+from tokwatt_exporter.catalogue import TEMPERATURE
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import StoreError, UsageError
 from tokwatt_exporter.examples import examples
@@ -28,7 +29,7 @@ _FORMATS = ("parquet", "openmetrics", "csv", "json")
 @examples(
     "tokwatt history export --to /mnt/fleet",
     "tokwatt history export --format openmetrics --since 6h > hole.om",
-    "tokwatt history export --format csv --metric tokwatt_power_watts > power.csv",
+    f"tokwatt history export --format csv --metric {TEMPERATURE}",
 )
 @with_config("data-dir", "web.listen-address", "history.attach-data-path", "history.attach-python")
 def export(
