@@ -60,6 +60,8 @@ STORE_BUFFERED_ROWS = _add(Gauge(PREFIX + "store_buffered_rows", "{row}", "Rows 
 STORE_LAST_FLUSH = _add(Gauge(PREFIX + "store_last_flush_timestamp_seconds", "s", "Unix time of the last commit.", (), None))
 STORE_SIZE = _add(Gauge(PREFIX + "store_size_bytes", "By", "Size of the DuckDB file and its WAL.", (), None))
 STORE_DAMAGED = _add(Gauge(PREFIX + "store_damaged_timestamp_seconds", "s", "When a damaged history was moved aside, which is there still and no longer asked, Unix time.", (), None))
+STORE_EXPORT_FAILURES = _add(Counter(PREFIX + "store_export_failures_total", "{failure}", "Scheduled exports of the history that failed, to one target or more; the next one goes on.", (), None, ours=True))
+STORE_LAST_EXPORT = _add(Gauge(PREFIX + "store_last_export_timestamp_seconds", "s", "Unix time of the last scheduled export of the history that succeeded.", (), None))
 OTLP_EXPORTS = _add(Counter(PREFIX + "otlp_exports_total", "{export}", "OTLP requests attempted.", (), "otel.sdk.exporter.*", ours=True))
 OTLP_EXPORT_FAILURES = _add(Counter(PREFIX + "otlp_export_failures_total", "{export}", "OTLP requests that failed.", (), "otel.sdk.exporter.*", ours=True))
 OTLP_ACKNOWLEDGED = _add(Gauge(PREFIX + "otlp_acknowledged_timestamp_seconds", "s", "Time of the newest sample the OTLP receiver has accepted.", (), None))

@@ -65,7 +65,7 @@ class Daemon:
         # Bound first: a port that is taken should stop the start before anything is written.
         self.server = Server(config, self, metrics, query=store.query)
         self.history = _history(config, store, metrics, stack)
-        _exports(config, store, stack)
+        _exports(config, store, metrics, stack)
         sinks: list[Sink] = [self.history] if self.history else []
         sinks += _otlp(config, metrics, stack)
         self.sampler = Sampler(
@@ -189,7 +189,7 @@ def _history(config: Config, store: Any, metrics: SelfMetrics, stack: ExitStack)
     return sink
 
 
-def _exports(config: Config, store: Any, stack: ExitStack) -> None:
+def _exports(config: Config, store: Any, metrics: SelfMetrics, stack: ExitStack) -> None:
     targets = [target for target in (config.history_export, config.history_attach) if target]
     if not targets or not config.history_enabled:
         return
@@ -197,7 +197,7 @@ def _exports(config: Config, store: Any, stack: ExitStack) -> None:
 
     python = str(config.history_attach_python) if config.history_attach_python else None
     order = {"targets": targets, "data_path": config.history_attach_data_path, "python": python}
-    stack.callback(ScheduledExport(store, order, config.history_export_interval).close)
+    stack.callback(ScheduledExport(store, order, metrics, config.history_export_interval).close)
 
 
 def _otlp(config: Config, metrics: SelfMetrics, stack: ExitStack) -> list[Sink]:

@@ -10,9 +10,12 @@ from e2e.daemon import daemon
 from store.helpers import rows_of, snapshot
 from store.test_export import samples
 from support.net import wait_for
+from tokwatt_exporter.catalogue import STORE_EXPORT_FAILURES, STORE_LAST_EXPORT
 from tokwatt_exporter.errors import StoreError, UsageError
+from tokwatt_exporter.selfmetrics import SelfMetrics
 from tokwatt_exporter.sinks import export as schedule
 from tokwatt_exporter.sinks.export import ScheduledExport
+from tokwatt_exporter.snapshot import Snapshot
 from tokwatt_exporter.store.client import Store
 from tokwatt_exporter.store.ingest import ingest
 from tokwatt_exporter.store.journal import Journal
@@ -23,10 +26,11 @@ class Scripted:
 
     def __init__(self):
         self.ends = queue.Queue()
-        self.done = 0
+        self.done = self.waits = 0
         self.interrupted = False
 
     def export(self, order):
+        self.waits += 1
         end = self.ends.get(timeout=20)
         self.done += 1
         if end:
@@ -41,7 +45,7 @@ class Scripted:
 def test_a_failure_is_said_once_and_so_is_its_end(caplog):
     caplog.set_level(logging.INFO)
     store = Scripted()
-    exports = ScheduledExport(store, {}, 0.001)
+    exports = ScheduledExport(store, {}, SelfMetrics(), 0.001)
     ends = [None, StoreError("full"), StoreError("full"), ValueError("x"), UsageError("no fsspec"), None, None]
     for end in ends:
         store.ends.put(end)
@@ -55,6 +59,28 @@ def test_a_failure_is_said_once_and_so_is_its_end(caplog):
         ("INFO", "the history is exported again"),
     ]
     assert store.interrupted
+
+
+def test_a_failure_is_counted_and_the_last_success_has_a_time():
+    store, metrics = Scripted(), SelfMetrics()
+
+    def after(*ends):
+        done = store.done + len(ends)
+        for end in ends:
+            store.ends.put(end)
+        wait_for(lambda: store.done == done, 20, "every export")
+        # The thread waits for the next one only when it has counted this one.
+        wait_for(lambda: store.waits == done + 1, 20, "the next export")
+        said = Snapshot.of(0, metrics.readings())
+        return said.get(STORE_EXPORT_FAILURES(0)), said.get(STORE_LAST_EXPORT(0))
+
+    exports = ScheduledExport(store, {}, metrics, 0.001)
+    assert after() == (0, None)
+    assert after(StoreError("full"), ValueError("x")) == (2, None)
+    failures, at = after(None)
+    assert failures == 2 and at == pytest.approx(time.time(), abs=60)
+    assert after(StoreError("full")) == (3, at)
+    exports.close()
 
 
 def keep(data, *numbers):
@@ -82,7 +108,7 @@ def test_an_export_under_way_ends_with_the_daemon(tmp_path):
     python.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\nexec sleep 100\n")
     python.chmod(0o755)
     order = {"targets": ["ducklake:nowhere.ducklake"], "data_path": None, "python": str(python)}
-    exports = ScheduledExport(Store(tmp_path / "data"), order, 0.001)
+    exports = ScheduledExport(Store(tmp_path / "data"), order, SelfMetrics(), 0.001)
     wait_for((tmp_path / "started").exists, 30, "the export to be under way")
     began = time.monotonic()
     exports.close()

@@ -87,6 +87,8 @@ def _exporter(t: float, started: float, collectors: Iterable[str]) -> Iterator[R
     yield c.STORE_LAST_FLUSH(started + t - t % 60)
     yield c.STORE_SIZE(12e6 + 20 * t)
     yield c.STORE_DAMAGED(started - 86_400)
+    yield c.STORE_EXPORT_FAILURES(0)
+    yield c.STORE_LAST_EXPORT(started + t - t % 3600)
     yield c.OTLP_EXPORTS(t // 15)
     yield c.OTLP_EXPORT_FAILURES(0)
     yield c.OTLP_ACKNOWLEDGED(started + t - t % 15)

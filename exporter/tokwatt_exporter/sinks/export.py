@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.errors import TokwattError
+from tokwatt_exporter.selfmetrics import SelfMetrics
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +31,16 @@ class Leaver(Protocol):
 
 
 class ScheduledExport:
-    """A thread that exports every `interval` seconds; what fails is said once, and tried again the next time."""
+    """A thread that exports every `interval` seconds; what fails is counted, said once, and tried again then."""
 
-    def __init__(self, store: Leaver, order: Mapping[str, Any], interval: float) -> None:
+    def __init__(self, store: Leaver, order: Mapping[str, Any], metrics: SelfMetrics, interval: float) -> None:
         self._store = store
         self._order = order
+        self._metrics = metrics
         self._interval = interval
         self._problem = ""
         self._stop = threading.Event()
+        metrics.inc(c.STORE_EXPORT_FAILURES, 0)
         self._thread = threading.Thread(target=self._run, name="history-export", daemon=True)
         self._thread.start()
 
@@ -62,6 +67,10 @@ class ScheduledExport:
             problem = self._problem = type(error).__name__
         if self._stop.is_set():
             return
+        if problem:
+            self._metrics.inc(c.STORE_EXPORT_FAILURES)
+        else:
+            self._metrics.set(c.STORE_LAST_EXPORT, time.time())
         if problem and problem != self._problem:
             log.warning("%s; the history is exported later", problem)
         if self._problem and not problem:
