@@ -114,6 +114,9 @@ demo: .venv/dev.stamp ## run three demo machines and a Prometheus with their las
 screenshots: .venv/dev.stamp ## draw the boards with demo machines into docs/pictures (needs node and npm; no root)
 	@.venv/bin/python -m tests.support.grafana_render docs/pictures
 
+transcript: .venv/dev.stamp ## ask demo machines as an agent does, into docs/mcp.md
+	@.venv/bin/python -m tests.support.mcp_transcript docs/mcp.md
+
 components: .venv/dev.stamp ## install the servers the tests use (no root)
 	@.venv/bin/python -m tests.support.components
 
@@ -147,4 +150,4 @@ clean: ## remove what make installed
 	@touch $@
 
 .PHONY: help run test test-quick test-engines test-versions check format docs docs-site replay-apple bench demo screenshots \
-	components lock clean
+	transcript components lock clean
