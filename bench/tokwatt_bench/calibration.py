@@ -17,7 +17,7 @@ from tokwatt_bench.truth import truth_server
 from tokwatt_bench.wire import Outgoing
 
 SECONDS = 2.0
-_TOKENS = 64
+_TOKENS = 32
 #: Of an answer of the truth server; milliseconds.
 _TTFT, _ITL = 20.0, 5.0
 #: The client's part of a time, or of a processor, from which on the result is more the client's than the engine's.
@@ -86,7 +86,8 @@ def _held_against(concurrency: int, pairs: list[tuple[Request, Any]], used: floa
     if not pairs:
         raise OSError("the server that knows the truth was not understood")
     first, means, ours, true = [], [], [], []
-    for request, writes in pairs:
+    for request, truth in pairs:
+        writes = truth["writes"]
         gaps = [(after - before) / 1e9 for before, after in itertools.pairwise(writes)]
         first.append((request.chunks[0].at_ns - writes[0]) / 1e9)
         means.append((figures.mean_token_gap(request).value or 0) / (sum(gaps) / len(gaps)) - 1)

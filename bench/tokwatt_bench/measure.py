@@ -14,7 +14,6 @@ from tokwatt_bench.conditions import Refused
 from tokwatt_bench.keep import lock
 from tokwatt_bench.options import Asked
 from tokwatt_bench.plan import Plan
-from tokwatt_bench.result import record, result
 from tokwatt_bench.target import Target
 from tokwatt_exporter.errors import StoreError
 from tokwatt_exporter.shell import DONE, FAILED, print_json
@@ -92,6 +91,9 @@ def measured(plan: Plan, kept: Kept) -> tuple[Done, StoreError | None]:
     """Run one plan and keep what it found, before anything is printed: who reads the output may go away."""
     with report.progress(plan.most) as step:
         run = load.run(plan, step)
+    # What is made of it then need not be loaded before the first request is sent.
+    from tokwatt_bench.result import record, result
+
     found = result(run)
     problem = None
     if kept.data_dir and run.measured:

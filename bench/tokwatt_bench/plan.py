@@ -9,15 +9,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tokwatt_bench.goodput import Objective
-from tokwatt_bench.roofline import Roof
 from tokwatt_bench.scenarios import VERSION, Ask, LongContext, Scenario, begun
 from tokwatt_bench.stream import encode
 from tokwatt_bench.target import Target
 from tokwatt_bench.wire import Outgoing
 from tokwatt_exporter.engines.base import Api
+
+if TYPE_CHECKING:
+    from tokwatt_bench.roofline import Roof
 
 #: Long enough for a prefill that can be timed, short enough for a context of 1000 tokens.
 PROMPT = (

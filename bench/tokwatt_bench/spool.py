@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import marshal
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -63,6 +62,8 @@ class Spool:
 
 
 def _file() -> IO[bytes]:
+    import tempfile
+
     with suppress(OSError):
         return tempfile.TemporaryFile(dir=_FOLDER, buffering=0)
     return tempfile.TemporaryFile(buffering=0)

@@ -128,7 +128,7 @@ def _table(done: Sequence[Done], at: Mapping[str, Any] | None) -> None:
         print_line(f"knee: {at['concurrency']} streams{sure} give {together} tokens/s, "
                    f"{at['share_of_most']:.0%} of the most there is")  # fmt: skip
     else:
-        print_line("knee: not reached; more streams still brought more")
+        print_line("knee: not shown; it takes two doublings after each other that bring less than 5 % each (--most)")
 
 
 def _short(value: float | None) -> str:

@@ -1,8 +1,9 @@
 """A server that knows when it sent what: the client is held against it before a benchmark (`calibration`).
 
 It runs as a process of its own, on loopback, and speaks the OpenAI API just enough. How it answers is in the name of
-the model: `ttft=20,itl=5,tokens=64`, times in milliseconds. `GET /truth` gives, by the request's `seed`, when the write
-of each token had returned, on the clock that all processes of the machine share, and forgets.
+the model: `ttft=20,itl=5,tokens=64`, times in milliseconds; where it is called otherwise, as the server was told to.
+`GET /truth` gives, by the request's `seed` or its number, when the request was there and when the write of each token
+had returned, on the clock that all processes of the machine share, and forgets.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ class _Answer:
     seed: int
     gap_ns: int
     tokens: int
+    received_ns: int
     writes: list[int] = field(default_factory=list)
 
 
 class _Server:
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
+    def __init__(self, listener: socket.socket, told: str) -> None:
+        self._listener, self._how = listener, told
+        self._requests = itertools.count()
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ, b"")
         self._due: list[tuple[int, int, _Answer]] = []
@@ -95,12 +98,15 @@ class _Server:
         elif head.startswith(b"POST "):
             self._answer(connection, json.loads(body), now)
         else:
-            self._reply(connection, {"object": "list", "data": []})
+            # Some ask which models there are before they ask anything else.
+            self._reply(connection, {"object": "list", "data": [{"id": "truth", "object": "model"}]})
 
     def _answer(self, connection: socket.socket, body: Mapping[str, Any], now: int) -> None:
-        wanted = dict(part.split("=") for part in str(body["model"]).split(","))
-        gap = round(float(wanted["itl"]) * 1e6)
-        answer = _Answer(connection, int(body["seed"]), gap, int(wanted["tokens"]))
+        name = str(body["model"])
+        wanted = dict(part.split("=") for part in (name if "=" in name else self._how).split(","))
+        gap, number = round(float(wanted["itl"]) * 1e6), next(self._requests)
+        seed = body.get("seed")
+        answer = _Answer(connection, number if seed is None else int(seed), gap, int(wanted["tokens"]), now)
         connection.sendall(_HEAD)
         heapq.heappush(self._due, (now + round(float(wanted["ttft"]) * 1e6), next(self._order), answer))
 
@@ -122,7 +128,7 @@ class _Server:
         with suppress(OSError):
             answer.connection.sendall(_event(json.dumps(end).encode()) + _event(b"[DONE]") + b"0\r\n\r\n")
         answer.connection.close()
-        self._told[answer.seed] = answer.writes
+        self._told[answer.seed] = {"received": answer.received_ns, "writes": answer.writes}
 
     def _tell(self, connection: socket.socket) -> None:
         told, self._told = self._told, {}
@@ -136,10 +142,10 @@ class _Server:
 
 
 @contextmanager
-def truth_server() -> Iterator[str]:
-    """Its base URL while it runs; `OSError` where it cannot be started."""
+def truth_server(told: str = "ttft=20,itl=5,tokens=64") -> Iterator[str]:
+    """Its base URL while it runs; `told` is how it answers models that do not say. `OSError` where it cannot start."""
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "tokwatt_bench.truth"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-P", "-m", "tokwatt_bench.truth", told], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     assert child.stdin and child.stdout
@@ -163,7 +169,7 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
         sys.stdout.write(f"{listener.getsockname()[1]}\n")
         sys.stdout.flush()
-        _Server(listener).serve()
+        _Server(listener, sys.argv[1]).serve()
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from tokwatt_bench.stream import Recording, encode
 from tokwatt_bench.truth import truth_server
 from tokwatt_bench.wire import Outgoing
 
+from . import client_peers
 from .report import Row, below, quantile
 
 #: Streams, and milliseconds between tokens.
@@ -61,6 +62,15 @@ def rows() -> Iterator[Row]:
                 truth[name] = _truth(url)
         yield from _cell(f"{lanes} x {itl:g} ms", lanes, cell, truth)
     yield _start()
+    yield from client_peers.rows(_said)
+
+
+def _said(url: str, lanes: int, itl: float, requests: int) -> client_peers.Said:
+    """What others report, of ours: medians."""
+    seen = ours(url, lanes, itl, requests)
+    first = [(stamps[0] - seen.sent[number]) / 1e9 for number, stamps in seen.stamps.items()]
+    gaps = [(stamps[-1] - stamps[0]) / (len(stamps) - 1) / 1e9 for stamps in seen.stamps.values()]
+    return client_peers.Said(quantile(first, 0.5), sum(gaps) / len(gaps), seen.cpu)
 
 
 def _cell(what: str, lanes: int, cell: dict[str, Seen], truth: dict[str, dict[int, list[int]]]) -> Iterator[Row]:
@@ -212,4 +222,4 @@ def _body(number: int, itl: float) -> bytes:
 
 def _truth(url: str) -> dict[int, list[int]]:
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}/truth", timeout=10) as answer:
-        return {int(number): writes for number, writes in json.load(answer).items()}
+        return {int(number): told["writes"] for number, told in json.load(answer).items()}

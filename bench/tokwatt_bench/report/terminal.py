@@ -167,7 +167,8 @@ def _absent(reasons: Mapping[str, str]) -> Iterator[str]:
     # That a quantile takes more samples is said once, not for each figure.
     few = sorted({name.rpartition(".")[2] for name in reasons if name.endswith(_PARTS)})
     if few:
-        yield f"{', '.join(few)} left out where there are too few samples: --runs 20 is enough for p95, 100 for p99"
+        yield (f"{', '.join(few)} left out where there are too few samples, or they differ too much: --runs 20 is "
+               "enough for p95, 100 for p99")  # fmt: skip
     told = (name for name in reasons if not name.endswith(_PARTS) and not name.startswith(_NO_NEWS))
     yield from (f"no {name}: {reasons[name]}" for name in told)
 
