@@ -165,6 +165,27 @@ def test_a_lock_shows_in_the_metrics_and_everything_is_kept_after_it(make, data)
     assert stored(data) == rows_of(map(snapshot, range(5)))
 
 
+def test_a_reader_that_keeps_the_file_open_costs_no_sample(make, data):
+    numbers = iter(range(10_000))
+    running = make(0.1, store=QuickStore(data, retention={"raw": None}))
+    running.sink(snapshot(next(numbers)))
+    wait_for(lambda: running.value(STORE_ROWS_WRITTEN(0)) == 6, 30, "the first rows")
+    with held(data / "history.duckdb", "reading"):
+        # As long as several flushes find it open, with samples before, between and after them.
+        before, end = running.value(STORE_FAILURES(0)), time.monotonic() + 60
+        while running.value(STORE_FAILURES(0)) < before + 3:
+            assert time.monotonic() < end
+            running.sink(snapshot(next(numbers)))
+            time.sleep(0.02)
+        assert len(stored(data)) == 6, "another reader reads on"
+    taken = next(numbers)
+    assert taken > 20
+    wait_for(lambda: running.value(STORE_BUFFERED_ROWS(0)) == 0, 30, "the flush after it")
+    running.sink.close()
+    assert stored(data) == rows_of(map(snapshot, range(taken)))
+    assert running.value(SAMPLES_DROPPED(0, reason="buffer_full")) == 0
+
+
 class QuickStore(Store):
     """The real store, less patient."""
 

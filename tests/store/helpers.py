@@ -74,7 +74,7 @@ _HOLD = """
 import contextlib, duckdb, sys, time
 for _ in range(500):
     with contextlib.suppress(duckdb.IOException):
-        db = duckdb.connect(sys.argv[1])
+        db = duckdb.connect(sys.argv[1], read_only=sys.argv[2] == "reading")
         break
     time.sleep(0.01)
 print("held", flush=True)
@@ -83,10 +83,10 @@ sys.stdin.read()
 
 
 @contextlib.contextmanager
-def held(path):
-    """Another program has the file open for as long as the block runs."""
+def held(path, how="writing"):
+    """Another program has the file open for as long as the block runs, for writing or for "reading" alone."""
     with subprocess.Popen(
-        [sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", _HOLD, str(path), how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout.readline() == "held\n"
         try:
