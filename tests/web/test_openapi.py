@@ -1,11 +1,12 @@
 """The description of the queries: it says what the real server does, which schemathesis tries."""
 
 import json
+from functools import partial
 
 import pytest
 
 from store.helpers import NOON, bench, snapshot
-from tokwatt_exporter.catalogue import CATALOGUE, FAN_SPEED
+from tokwatt_exporter.catalogue import CATALOGUE, FAN_SPEED, TEMPERATURE
 from tokwatt_exporter.store.client import Store
 from tokwatt_exporter.store.ingest import ingest
 from tokwatt_exporter.store.journal import Journal
@@ -148,12 +149,33 @@ def test_sql_of_a_caller_is_refused_or_only_a_value(asked, text):
 
 
 @pytest.mark.e2e
-def test_too_many_rows_and_too_long_a_time_are_refused_in_one_line(asked):
+def test_too_many_rows_are_refused_in_one_line(asked):
     samples = {"metric": FAN_SPEED.name, "since": NOON}
     answer = asked.get("/api/v1/query/samples", params={**samples, "limit": 3})
     assert (answer.status_code, "more than 3 rows" in answer.json()["error"]) == (400, True)
     answer = asked.get(EXPRESSION, params={"expr": FAN_SPEED.name, "since": NOON, "step": "1ms"})
     assert (answer.status_code, "more than 20000 steps" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.e2e
+def test_a_query_that_takes_too_long_is_ended_and_said_so(tmp_path):
+    journal = Journal(tmp_path)
+    for number in range(600):
+        journal.append_snapshot(snapshot(number, series=64), "box")
+    journal.close()
+    ingest(tmp_path)
+    store = Store(tmp_path)
+    # The child starts in its own time.
+    assert store.query("series")
+    with running(partial(store.query, timeout=1)) as web:
+        expr = f"sum(max_over_time({TEMPERATURE.name}[300d]))"
+        # Each of 20,000 steps looks at each of 38,400 samples.
+        answer = web.get(
+            EXPRESSION, params={"expr": expr, "since": NOON, "until": NOON + 2_000_000_000, "step": "101s"}
+        )
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "the query took longer than 0.5 s; ask for less"}
+    assert "retry-after" not in answer.headers
 
 
 def test_every_family_of_the_catalogue_can_be_chosen_by_its_series(asked):
