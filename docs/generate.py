@@ -10,13 +10,17 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import commands
+import man
+
+from tokwatt_bench import explain
 from tokwatt_exporter import catalogue, config
 from tokwatt_exporter.catalogue import Family
 from tokwatt_exporter.collectors.registry import REGISTRY, Entry
 from tokwatt_exporter.engines.registry import ADAPTERS, KINDS
 
 HERE = Path(__file__).parent
-PAGES = "collectors"
+PAGES, MAN = "collectors", "man"
 PACKAGE = Path(catalogue.__file__).parent
 SYSTEMS = {"linux": "Linux", "darwin": "macOS"}
 #: Collectors whose parts are found by name when they run, so that their imports do not lead to them.
@@ -96,7 +100,7 @@ def metrics() -> str:
             for f in families
         ]  # fmt: skip
         header = ("Metric", "Kind", "Unit", "Labels", "What it says", "OpenTelemetry convention", "From")
-        parts.append(f"\n## {title}\n\n{_table(header, rows)}")
+        parts.append(f"\n## {title}\n\n{commands.table(header, rows)}")
     return "".join(parts)
 
 
@@ -114,13 +118,13 @@ def configuration() -> str:
     engine = [(f"`{key.replace('_', '-')}`", text) for key, text in ENGINE_KEYS.items()]
     return "".join([
         CONFIGURATION,
-        "\n## Settings\n\n", _table(("Flag", "Variable", "Key in the file", "Default", "What it does"), settings),
+        "\n## Settings\n\n", commands.table(("Flag", "Variable", "Key in the file", "Default", "What it does"), settings),
         "\n## Collectors\n\nOne that finds nothing to read is silent: a row of "
         f"`{catalogue.COLLECTOR_PROBLEM.name}` says why.\n\n",
-        _table(("Flag", "Variable", "Key in the file", "Default", "What it reads", "Where"), collectors),
+        commands.table(("Flag", "Variable", "Key in the file", "Default", "What it reads", "Where"), collectors),
         "\n## Engines\n\nEngines on this machine are found. One elsewhere, or one that needs a key or a name of its "
         "own, has a table `[[engine]]` in the file. What is said there wins over any guess.\n\n",
-        _table(("Key", "What it is"), engine),
+        commands.table(("Key", "What it is"), engine),
         f"\n## Example\n\n```toml\n{EXAMPLE.format(port=config.DEFAULT_PORT)}```\n",
     ])  # fmt: skip
 
@@ -132,7 +136,7 @@ def index(text: str) -> str:
          "on" if e.enabled else "off", _needs(e)) for e in REGISTRY
     ]  # fmt: skip
     header = ("Collector", "Reads", *SYSTEMS.values(), "Default", "Needs")
-    return _between(text, "collectors", _table(header, rows))
+    return _between(text, "collectors", commands.table(header, rows))
 
 
 def page(entry: Entry, text: str) -> str:
@@ -150,7 +154,7 @@ def page(entry: Entry, text: str) -> str:
     if any(len(where) < len(entry.classes) for where in found.values()):
         header = (*header, "Where")
         rows = [(*row, ", ".join(where)) for row, where in zip(rows, found.values(), strict=True)]
-    return _between(_between(text, "facts", f"{facts}\n"), "metrics", _table(header, rows))
+    return _between(_between(text, "facts", f"{facts}\n"), "metrics", commands.table(header, rows))
 
 
 def _needs(entry: Entry) -> str:
@@ -255,23 +259,26 @@ def _code(words: Iterable[object]) -> str:
     return ", ".join(f"`{word}`" for word in words)
 
 
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
 #: Each by what it is made from, and how: those that people write a part of are made from what they wrote.
 DOCUMENTS: dict[str, Callable[[str], str]] = {
     "metrics.md": lambda _: metrics(),
     "configuration.md": lambda _: configuration(),
+    "cli.md": lambda _: commands.page(),
+    "benchmark.md": lambda text: _between(text, "figures", explain.markdown()),
     f"{PAGES}/README.md": index,
     **{f"{PAGES}/{entry.name}.md": functools.partial(page, entry) for entry in REGISTRY},
+    **{f"{MAN}/{name}": functools.partial(lambda name, _: man.pages()[name], name) for name in man.pages()},
 }
 
 
 def main(arguments: list[str]) -> int:
     """Write the documents, or with `--check` compare them: 1 when one is not what the code says."""
     stale = 0
+    for path in {*(HERE / MAN).glob("*")} - {HERE / MAN / name for name in man.pages()}:
+        if stale := int("--check" in arguments):
+            print(f"docs/{MAN}/{path.name}: there is no such command: run `make docs`", file=sys.stderr)
+        else:
+            path.unlink()
     for name, make in DOCUMENTS.items():
         path = HERE / name
         old = path.read_text() if path.exists() else ""
@@ -282,6 +289,7 @@ def main(arguments: list[str]) -> int:
             print(f"docs/{name}: {error}", file=sys.stderr)
             continue
         if "--check" not in arguments:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         elif old != text:
             stale = 1

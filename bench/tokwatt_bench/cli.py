@@ -24,7 +24,7 @@ from tokwatt_exporter.shell import print_json
 
 app = typer.Typer(
     help="Measure LLM engines: time to first token, tokens per second, joules per token.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True, pretty_exceptions_enable=False,
 )  # fmt: skip
 
 app.command()(run)

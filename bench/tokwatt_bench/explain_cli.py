@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tokwatt_bench.completion import figures
 from tokwatt_exporter.examples import examples
 from tokwatt_exporter.shell import print_json
 
@@ -13,7 +14,8 @@ from tokwatt_exporter.shell import print_json
 @examples("tokwatt-bench explain ttft", "tokwatt-bench explain", "tokwatt-bench explain --schema")
 def explain(
     metric: Annotated[str | None, typer.Argument(help="Figure, by its name in JSON, its title or its abbreviation: "
-                                                 "ttft, itl, tpot, goodput … Default: all of them.")] = None,
+                                                 "ttft, itl, tpot, goodput … Default: all of them.",
+                                                 autocompletion=figures)] = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of `run --json`.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:  # fmt: skip

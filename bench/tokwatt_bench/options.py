@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from tokwatt_bench.completion import scenarios
 from tokwatt_exporter import parse
+from tokwatt_exporter.completion import words
 from tokwatt_exporter.errors import UsageError
 
 if TYPE_CHECKING:
     from tokwatt_bench.scenarios import Scenario
+
+APIS, GATES = ("chat", "completions", "native"), ("refuse", "warn", "annotate")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Url = Annotated[str | None, typer.Option(help="Base URL of the engine. Default: the one found.", metavar="URL")]
@@ -27,11 +31,11 @@ PromptFile = Annotated[
 ]  # fmt: skip
 ScenarioName = Annotated[
     str, typer.Option(help="What is asked (tokwatt-bench scenarios lists them); with a prompt of your own, the name "
-                      "under which results are kept together.", metavar="NAME"),
+                      "under which results are kept together.", metavar="NAME", autocompletion=scenarios),
 ]  # fmt: skip
 ApiName = Annotated[
     str | None, typer.Option(help="chat, completions or native. Default: native for Ollama, else chat.",
-                             metavar="API"),
+                             metavar="API", autocompletion=words(*APIS)),
 ]  # fmt: skip
 Warmup = Annotated[
     int | None, typer.Option(help="Requests before them that do not count. Default: until they get no faster.",
@@ -50,7 +54,7 @@ Slo = Annotated[
 ]  # fmt: skip
 Gate = Annotated[
     str, typer.Option(help="What becomes of a run in bad conditions (heat, memory pressure, battery, other load): "
-                      "refuse, warn or annotate.", metavar="WHAT"),
+                      "refuse, warn or annotate.", metavar="WHAT", autocompletion=words(*GATES)),
 ]  # fmt: skip
 NoCalibrate = Annotated[
     bool, typer.Option("--no-calibrate", help="Do not spend two seconds on finding out how far off this client is.")
@@ -100,11 +104,11 @@ def asking(
     at_least("--max-tokens", max_tokens, 1)
     at_least("--idle-seconds", idle_seconds, 0)
     return {
-        "api": api and parse.flag("--api", parse.choice("chat", "completions", "native"), api),
+        "api": api and parse.flag("--api", parse.choice(*APIS), api),
         "warmup": warmup, "max_tokens": max_tokens, "temperature": temperature, "seed": seed,
         "idle_seconds": idle_seconds, "timeout": parse.flag("--timeout", parse.duration, timeout),
         "objective": slo and parse.flag("--slo", objective, slo),
-        "gate": parse.flag("--gate", parse.choice("refuse", "warn", "annotate"), gate),
+        "gate": parse.flag("--gate", parse.choice(*GATES), gate),
         "calibrate": not no_calibrate,
     }  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tokwatt_bench import options as o
+from tokwatt_bench.completion import suites as known_suites
 from tokwatt_exporter import parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
@@ -34,7 +35,7 @@ def quality(
     api: o.ApiName = None,
     suite: Annotated[str | None, typer.Option(help="json_schema, tool_call, instructions, needle, arithmetic, code; "
                                               "several with commas. Default: all, code only with --execute-code.",
-                                              metavar="NAMES")] = None,
+                                              metavar="NAMES", autocompletion=known_suites)] = None,
     context: Annotated[str, typer.Option(help="Lengths of the needle's texts in tokens, about.",
                                          metavar="TOKENS")] = "1k,4k,8k",
     max_tokens: Annotated[int, typer.Option(help="Longest answer, reasoning included.", metavar="T")] = 1024,
@@ -97,7 +98,7 @@ def _asking(
     o.at_least("--max-tokens", max_tokens, 1)
     lengths = o.numbers("--context", context, 200)
     seconds = parse.flag("--timeout", parse.duration, timeout)
-    chosen: Any = api and parse.flag("--api", parse.choice("chat", "completions", "native"), api)
+    chosen: Any = api and parse.flag("--api", parse.choice(*o.APIS), api)
     if chosen == "completions":
         raise UsageError("--api: the questions need a template, which completions have not; take chat or native")
     target = choose(config, url, engine, model)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tokwatt_exporter import parse
+from tokwatt_exporter.completion import words
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.examples import examples
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 #: Formats by the end of a file's name; those of text can be printed as well.
 TEXT = {"md": "markdown", "csv": "csv", "json": "json", "svg": "svg"}
 FORMATS = {"html": "html", "htm": "html", "parquet": "parquet", "png": "png", **TEXT}
+KINDS = tuple(dict.fromkeys(FORMATS.values()))
 #: What the extra is made of.
 EXTRA = ("altair", "vl_convert", "cryptography")
 
@@ -39,7 +41,8 @@ def report(
         metavar="SPEC...", help="latest, the beginning of a run id, engine=NAME,model=NAME,last=5, or a file. "
         "Default: latest.")] = None,
     format: Annotated[str | None, typer.Option(help="html, markdown, csv, parquet, json, svg or png. Default: by the "
-                                               "name of the file.", metavar="FORMAT")] = None,
+                                               "name of the file.", metavar="FORMAT",
+                                               autocompletion=words(*KINDS))] = None,
     output: Annotated[Path | None, typer.Option(help="File to write. Default: text on stdout.",
                                                 metavar="FILE")] = None,
     requests: Annotated[bool, typer.Option("--requests", help="csv and parquet: a row a request in place of a row a "
@@ -96,11 +99,10 @@ def write(output: Path | None, make: Callable[[], str | bytes | None]) -> None:
 
 
 def _format(format: str | None, output: Path | None) -> str:
-    known = list(dict.fromkeys(FORMATS.values()))
     if format:
-        return parse.flag("--format", parse.choice(*known), format)
+        return parse.flag("--format", parse.choice(*KINDS), format)
     if output is None:
-        raise UsageError(f"--format or --output: say which of {', '.join(known)}")
+        raise UsageError(f"--format or --output: say which of {', '.join(KINDS)}")
     end = output.suffix.lower().lstrip(".")
     if end not in FORMATS:
         raise UsageError(f"--output: {output.name} ends in none of {', '.join(FORMATS)}; give --format")

@@ -9,6 +9,7 @@ import typer
 
 from tokwatt_bench import options as o
 from tokwatt_exporter import parse
+from tokwatt_exporter.completion import words
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.examples import examples
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 #: What is known so well by then is not known better by a few more.
 MOST_RUNS = 50
 PRECISION = "3%"
+ARRIVALS = ("poisson", "constant")
 
 
 @examples(
@@ -50,7 +52,8 @@ def run(
                                              metavar="N")] = "1",
     rate: Annotated[str | None, typer.Option(help="Requests a second, each sent at its time whatever became of those "
                                              "before; with commas a result each.", metavar="N")] = None,
-    arrivals: Annotated[str, typer.Option(help="With --rate: poisson or constant.", metavar="HOW")] = "poisson",
+    arrivals: Annotated[str, typer.Option(help="With --rate: poisson or constant.", metavar="HOW",
+                                           autocompletion=words(*ARRIVALS))] = "poisson",
     warmup: o.Warmup = None,
     max_tokens: o.MaxTokens = 128,
     temperature: o.Temperature = None,
@@ -135,7 +138,7 @@ def sweep(
 def _loads(concurrency: str, rate: str | None, arrivals: str, cold: bool) -> list[dict[str, Any]]:
     """Fields of the `Plan` of each load."""
     lanes = o.numbers("--concurrency", concurrency, 1)
-    poisson = parse.flag("--arrivals", parse.choice("poisson", "constant"), arrivals) == "poisson"
+    poisson = parse.flag("--arrivals", parse.choice(*ARRIVALS), arrivals) == "poisson"
     if rate is None:
         if cold and lanes != [1]:
             raise UsageError("--cold loads the model before each request, which takes --concurrency 1")

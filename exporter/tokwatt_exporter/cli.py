@@ -25,20 +25,13 @@ from tokwatt_exporter.watch_cli import watch
 
 app = typer.Typer(
     help="See what this machine and its LLM engines do: metrics, energy and tokens.",
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    no_args_is_help=True, pretty_exceptions_enable=False,
 )  # fmt: skip
 settings = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 app.add_typer(history, name="history")
 app.add_typer(settings, name="config")
 app.add_typer(service, name="service")
 app.add_typer(fleet, name="fleet")
-app.command()(proxy)
-app.command()(doctor)
-app.command()(top)
-app.command()(mcp)
-app.command()(recommend)
-app.command()(versions)
-app.command()(watch)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 DATA_DIR = "data-dir"
@@ -107,18 +100,6 @@ def engines(
     print_json(discovery.as_json(found)) if json else show.engines_table(found)
 
 
-@app.command()
-@examples("tokwatt capture", "tokwatt capture --output my-mac")
-def capture(
-    output: Annotated[Path, typer.Option(help="New folder to write to.", metavar="DIR")] = Path("tokwatt-capture"),
-) -> None:
-    """Record this Mac for the tests of tokwatt, without what says whose Mac it is."""
-    from tokwatt_exporter import capture as recording
-
-    for line in recording.capture(output).lines():
-        typer.echo(line)
-
-
 @settings.command("show")
 @examples("tokwatt config show", "tokwatt config show --config.file tokwatt.toml --json")
 @with_config(collectors=True)
@@ -139,6 +120,28 @@ def config_check(config: Config) -> None:
 
     check(config)
     typer.echo("the configuration is valid")
+
+
+# As they are listed: what one looks at first comes first.
+app.command()(top)
+app.command()(doctor)
+app.command()(watch)
+app.command()(recommend)
+app.command()(versions)
+app.command()(proxy)
+app.command()(mcp)
+
+
+@app.command()
+@examples("tokwatt capture", "tokwatt capture --output my-mac")
+def capture(
+    output: Annotated[Path, typer.Option(help="New folder to write to.", metavar="DIR")] = Path("tokwatt-capture"),
+) -> None:
+    """Record this Mac for the tests of tokwatt, without what says whose Mac it is."""
+    from tokwatt_exporter import capture as recording
+
+    for line in recording.capture(output).lines():
+        typer.echo(line)
 
 
 show_in_help(app)

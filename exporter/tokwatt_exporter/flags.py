@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tokwatt_exporter import completion, parse
 from tokwatt_exporter import config as configuration
 from tokwatt_exporter.collectors.registry import REGISTRY
 
@@ -25,6 +26,7 @@ def with_config(*keys: str, collectors: bool = False) -> Callable[[Callable[...,
         flags = list(_flags(keys)) + (list(_collector_flags()) if collectors else [])
         by_name = {parameter.name: key for key, parameter in flags}
         own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+        _complete(own)
 
         def wrapper(**given: Any) -> Any:
             chosen = {key: given.pop(name) for name, key in by_name.items()}
@@ -38,9 +40,17 @@ def with_config(*keys: str, collectors: bool = False) -> Callable[[Callable[...,
         wrapper.__doc__ = command.__doc__
         wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+        # By the parameter's name: which setting it is, for the documents.
+        wrapper.settings = by_name  # type: ignore[attr-defined]
         return wrapper
 
     return decorate
+
+
+def _complete(own: Iterable[inspect.Parameter]) -> None:
+    for parameter in own:
+        for info in getattr(parameter.annotation, "__metadata__", ()):
+            info.autocompletion = info.autocompletion or completion.BY_NAME.get(parameter.name)
 
 
 def _flags(keys: tuple[str, ...]) -> Iterable[tuple[str, inspect.Parameter]]:
@@ -49,7 +59,9 @@ def _flags(keys: tuple[str, ...]) -> Iterable[tuple[str, inspect.Parameter]]:
         meta = f.metadata
         if not keys or meta["key"] in keys:
             kind = list[str] | None if meta["many"] else str | None
-            yield meta["key"], _parameter(meta["key"], kind, meta["help"] + _default(meta["default"]), meta["metavar"])
+            words = getattr(meta["convert"], "words", ("true", "false") if meta["convert"] is parse.boolean else ())
+            help = meta["help"] + _default(meta["default"])
+            yield meta["key"], _parameter(meta["key"], kind, help, meta["metavar"], words)
 
 
 def _collector_flags() -> Iterable[tuple[str, inspect.Parameter]]:
@@ -60,8 +72,11 @@ def _collector_flags() -> Iterable[tuple[str, inspect.Parameter]]:
         yield key, _keyword(key, Annotated[bool | None, typer.Option(names, help=help, show_default=False)])
 
 
-def _parameter(key: str, kind: Any, help: str, metavar: str) -> inspect.Parameter:
-    return _keyword(key, Annotated[kind, typer.Option(f"--{key}", help=help, metavar=metavar, show_default=False)])
+def _parameter(key: str, kind: Any, help: str, metavar: str, words: Iterable[str] = ()) -> inspect.Parameter:
+    # Without any, the shell goes on with names of files.
+    complete = completion.words(*words) if words else None
+    return _keyword(key, Annotated[kind, typer.Option(f"--{key}", help=help, metavar=metavar, show_default=False,
+                                                      autocompletion=complete)])  # fmt: skip
 
 
 def _keyword(key: str, annotation: Any) -> inspect.Parameter:

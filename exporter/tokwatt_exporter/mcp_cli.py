@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tokwatt_exporter import parse
+from tokwatt_exporter.completion import words
 from tokwatt_exporter.config import MCP_PORT, Config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.examples import examples
@@ -24,7 +25,7 @@ STDIO, HTTP, SSE = TRANSPORTS = ("stdio", "streamable-http", "sse")
 def mcp(
     config: Config,
     transport: Annotated[str, typer.Option(help="stdio, streamable-http (at /mcp), or sse (at /sse) for older clients.",
-                                           metavar="TRANSPORT")] = STDIO,
+                                           metavar="TRANSPORT", autocompletion=words(*TRANSPORTS))] = STDIO,
     listen: Annotated[str, typer.Option(help="Address for the two over HTTP.",
                                         metavar="HOST:PORT")] = f"127.0.0.1:{MCP_PORT}",
     prometheus: Annotated[str | None, typer.Option(help="Base URL of a Prometheus that knows all machines.",

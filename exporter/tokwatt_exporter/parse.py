@@ -160,6 +160,7 @@ def choice(*allowed: str) -> Callable[[Any], str]:
             raise ValueError(f"{raw!r} is not one of {', '.join(allowed)}")
         return word
 
+    convert.words = allowed  # type: ignore[attr-defined]
     return convert
 
 

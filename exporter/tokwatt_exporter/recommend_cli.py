@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tokwatt_exporter import parse
+from tokwatt_exporter import completion, parse
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.examples import examples
@@ -17,6 +17,13 @@ from tokwatt_exporter.shell import print_json
 #: A context that most conversations stay within.
 CONTEXT = 8192
 MOST_CONTEXT = 2**30
+
+
+def use_cases(incomplete: str) -> list[str]:
+    """What the shell completes `--use-case` to."""
+    from tokwatt_exporter.advisor.measured import USE_CASES
+
+    return completion.words(*USE_CASES)(incomplete)
 
 
 @examples(
@@ -31,7 +38,7 @@ def recommend(
         help="A .gguf file, or a folder of models; repeatable. Default: what the engines list.", metavar="FILE|DIR",
         show_default=False)] = None,
     use_case: Annotated[str, typer.Option(help="What counts: throughput, latency, efficiency or long-context.",
-                                          metavar="WHAT")] = "throughput",
+                                          metavar="WHAT", autocompletion=use_cases)] = "throughput",
     context: Annotated[int, typer.Option(help="Tokens of context.", metavar="N")] = CONTEXT,
     json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:  # fmt: skip
