@@ -20,9 +20,13 @@ from tokwatt_exporter.catalogue import (
     TEMPERATURE,
 )
 from tokwatt_exporter.snapshot import Snapshot
+from tokwatt_exporter.store.expression import AGGREGATIONS, FUNCTIONS, parsed
 from tokwatt_exporter.store.ingest import ingest
 from tokwatt_exporter.store.journal import Journal
+from tokwatt_exporter.store.queries import QUERIES as NAMED
+from tokwatt_exporter.store.sql import ask
 from tokwatt_exporter.store.upkeep import Retention, upkeep
+from tokwatt_exporter.web.api import MAX_ROWS
 
 pytestmark = pytest.mark.text
 
@@ -124,8 +128,26 @@ def test_a_question_gets_the_right_answer(data, question):
         assert row == tuple(pytest.approx(cell) if isinstance(cell, float) else cell for cell in wanted)
 
 
+def test_a_question_can_be_asked_at_the_shell(data):
+    for query in QUERIES:
+        assert ask(data, query, 10_000).rows
+
+
 def test_there_are_ten_of_them():
     assert len(QUERIES) == len(ANSWERS) == 10
+
+
+def test_the_functions_of_expressions_are_documented():
+    table = TEXT[TEXT.index("### Expressions") : TEXT.index("### SQL")]
+    assert {name for name in (*AGGREGATIONS, *FUNCTIONS) if f"`{name}" not in table} == set()
+    [documented] = re.findall(r"tokwatt history query '(.*?)'", TEXT)
+    assert parsed(documented).function == "rate"
+
+
+def test_every_query_over_http_is_documented():
+    text = (Path(__file__).parents[2] / "docs" / "http.md").read_text()
+    assert {name for name in NAMED if f"`{name}`" not in text} == set()
+    assert f"{MAX_ROWS:,}".replace(",", " ") in text
 
 
 def test_documented_metrics_are_in_the_catalogue():
