@@ -14,7 +14,7 @@ from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.collectors.proxy import Proxy
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.families import Distribution
-from tokwatt_exporter.proxy.counts import REASONS, STATUSES, TTFT_BOUNDS, Counts, Seen
+from tokwatt_exporter.proxy.counts import ITL_BOUNDS, REASONS, STATUSES, TTFT_BOUNDS, Counts, Seen, Spread
 from tokwatt_exporter.proxy.state import FOLDER, SCHEMA, StateFile, living, ports
 from tokwatt_exporter.snapshot import Snapshot
 
@@ -27,13 +27,20 @@ def state(data_dir, counted=None, name="ollama"):
     return made
 
 
+def spread(*gaps):
+    found = Spread(ITL_BOUNDS)
+    for seconds, times in gaps:
+        found.add(seconds, times)
+    return found
+
+
 def read(data_dir):
     return Snapshot.of(0, Proxy(data_dir).read())
 
 
 def test_what_a_living_proxy_counted_is_published(tmp_path):
     counts = Counts()
-    counts.add(Seen("m", "2xx", 0.3, 2.0, ((0.01, 3), (0.02, 1)), 7, 2, 5))
+    counts.add(Seen("m", "2xx", 0.3, 2.0, spread((0.01, 3), (0.02, 1)), 7, 2, 5))
     counts.add(Seen("m", "cut", None, 400.0))
     held = state(tmp_path, counts)
     seen = read(tmp_path)

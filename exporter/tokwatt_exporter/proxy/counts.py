@@ -23,13 +23,13 @@ DURATION_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 
 
 class Seen(NamedTuple):
-    """One request as it turned out; what is not known is None. `gaps` are (seconds, how many tokens waited so long)."""
+    """One request as it turned out; what is not known is None. `latency` is of its tokens, by `ITL_BOUNDS`."""
 
     model: str | None
     status: str
     first_token_seconds: float | None = None
     duration_seconds: float | None = None
-    gaps: tuple[tuple[float, int], ...] = ()
+    latency: Spread | None = None
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     generated_tokens: int | None = None
@@ -47,6 +47,11 @@ class Spread:
         """Count a value, several times where it stands for several."""
         self.counts[bisect_left(self.bounds, value)] += times
         self.sum += value * times
+
+    def merge(self, other: Spread) -> None:
+        """Count all that another with the same bounds has counted."""
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
 
     def as_json(self) -> dict[str, Any]:
         """Bounds, counts of each bucket alone, and the sum."""
@@ -86,8 +91,8 @@ class Counts:
                 found.tokens[kind] = found.tokens.get(kind, 0) + tokens
         if seen.first_token_seconds is not None:
             found.ttft.add(seen.first_token_seconds)
-        for seconds, times in seen.gaps:
-            found.itl.add(seconds, times)
+        if seen.latency:
+            found.itl.merge(seen.latency)
         if seen.duration_seconds is not None:
             found.durations.setdefault(seen.status, Spread(DURATION_BOUNDS)).add(seen.duration_seconds)
 

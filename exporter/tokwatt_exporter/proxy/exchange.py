@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from urllib.parse import urlsplit
 
 from tokwatt_exporter.engines.answers import clean
 from tokwatt_exporter.proxy.counts import Seen
 from tokwatt_exporter.proxy.framing import Head
+from tokwatt_exporter.proxy.gaps import Arrivals
 from tokwatt_exporter.streams.answer import Answer, error_in
 from tokwatt_exporter.streams.stream import DIALECTS, Stream
 
 #: Ends of paths that generate text, and the dialect of their answers.
 PATHS = {
     "/chat/completions": "openai", "/completions": "openai", "/api/chat": "ollama", "/api/generate": "ollama",
-    "/api/v1/chat": "lm_studio",
+    "/api/v1/chat": "lm_studio", "/responses": "responses", "/v1/messages": "anthropic",
 }  # fmt: skip
 #: Where the name of a model is looked for: the beginning and the end of a body.
 _EDGE = 64 * 1024
 #: Answers that come as a whole are kept until they have; streams are read as they come.
 MAX_WHOLE_BYTES = 2 * 2**20
 MAX_STREAM_BYTES = 64 * 2**20
+#: Chunks of a stream that are kept as the reader has them.
+_RECENT = 64
 #: Inside a text every quotation mark has a backslash before it: this finds keys only.
 _MODEL = re.compile(rb'"model(?:_instance_id)?"\s*:\s*("(?:[^"\\]|\\.){1,400}")')
 
@@ -46,7 +48,9 @@ class Exchange:
         self._status = 0
         self._streamed = False
         self._stream: Stream | None = None
-        self._beginning = b""
+        self._arrivals = Arrivals()
+        self._beginning = bytearray()
+        self._name: str | None = None
         self._whole = bytearray()
         self._bytes = 0
         self._last_ns = 0
@@ -89,31 +93,40 @@ class Exchange:
         if self._bytes > (MAX_STREAM_BYTES if self._stream else MAX_WHOLE_BYTES):
             self.missed, self._stream, self._whole = "too_large", None, bytearray()
         elif self._stream:
-            if len(self._beginning) < _EDGE:
-                self._beginning += data[:_EDGE]
+            if self._name is None and len(self._beginning) < _EDGE:
+                # Names are short: of one that was cut, the beginning is in what came last.
+                seen = max(len(self._beginning) - 500, 0)
+                self._beginning += data
+                self._name = _name(self._beginning[seen:])
             self._stream.feed(at_ns, data)
+            if len(self._stream.answer.chunks) > _RECENT:
+                self._arrivals.take(self._stream.answer.chunks, leave=1)
         else:
             self._whole += data
 
-    def over(self, how: str) -> Seen | None:
+    def over(self, how: str) -> Generator[None, None, Seen | None]:
         """What it turned out to be, ended by `end`, `eof`, `reset`, `client` or `unreachable`; None for no request
-        that generates.
+        that generates. A long answer takes several steps.
         """
         if not self.dialect:
             return None
         answer = self._stream.end() if self._stream else self._read() if how == "end" else None
-        if answer and answer.finish in ("load", "unload") and not answer.chunks:
+        chunks = bool(answer and answer.chunks)
+        if answer and answer.finish in ("load", "unload") and not chunks:
             # Ollama's way to bring a model into memory or out of it.
             return None
         status = self._how_it_ended(how, answer)
         whole = status == "2xx"
         answer = answer or Answer()
-        gaps = tuple(_gaps(answer, whole)) if self._streamed else ()
-        if whole and answer.chunks and answer.generated_tokens is None:
+        if whole and chunks and answer.generated_tokens is None:
             self.missed = self.missed or "no_count"
-        first = answer.chunks[0].at_ns if self._streamed and answer.chunks else None
+        latency = None
+        if self._streamed:
+            self._arrivals.take(answer.chunks)
+            latency = yield from self._arrivals.latency(answer, whole)
         return Seen(
-            self._model(), status, self._seconds(first), self._seconds(self._last_ns or None), gaps,
+            answer.model or self._name or self._model(), status, self._seconds(self._arrivals.first_ns),
+            self._seconds(self._last_ns or None), latency,
             answer.prompt_tokens, answer.cached_tokens, answer.generated_tokens,
         )  # fmt: skip
 
@@ -153,39 +166,18 @@ class Exchange:
 
     def _model(self) -> str | None:
         """The name in the answer, which is the engine's own, or else the one in the request."""
-        for text in (self._beginning, bytes(self._whole[:_EDGE]), bytes(self._whole[-_EDGE:]), *self._edges):
-            if found := _MODEL.search(text):
-                try:
-                    return clean(json.loads(found[1]))
-                except ValueError:
-                    continue
-        return None
+        texts = (self._whole[:_EDGE], self._whole[-_EDGE:], *self._edges)
+        return next((name for text in texts if (name := _name(text))), None)
 
     def _seconds(self, at_ns: int | None) -> float | None:
         return max(at_ns - self._asked_ns, 0) / 1e9 if at_ns and self._asked_ns else None
 
 
-def _gaps(answer: Answer, whole: bool) -> Iterator[tuple[float, int]]:
-    """Seconds between tokens, each as often as there were tokens that waited so long.
-
-    A chunk of several tokens waited once for all of them: each has its share. Where the engine counts at the end only,
-    a chunk has its share of the text; where it does not count at all, nothing is known.
-    """
-    chunks, total = answer.chunks, answer.generated_tokens
-    if all(chunk.counted for chunk in chunks):
-        counted = [chunk.counted or 0 for chunk in chunks]
-    elif whole and total:
-        # The token that ends the text has no chunk.
-        if total == len(chunks) or (answer.finish == "stop" and total == len(chunks) + 1):
-            counted = list(range(1, len(chunks) + 1))
-        else:
-            text = list(itertools.accumulate(chunk.characters for chunk in chunks))
-            counted = [round(characters * total / text[-1]) for characters in text]
-    else:
-        return
-    since = 0
-    for (before, after), (had, has) in zip(itertools.pairwise(chunks), itertools.pairwise(counted), strict=True):
-        since = since or before.at_ns
-        if has > had:
-            yield (after.at_ns - since) / 1e9 / (has - had), has - had
-            since = 0
+def _name(text: bytes | bytearray) -> str | None:
+    """The first name of a model in it."""
+    if found := _MODEL.search(text):
+        try:
+            return clean(json.loads(found[1]))
+        except ValueError:
+            pass
+    return None

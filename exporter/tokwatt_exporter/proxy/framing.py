@@ -82,6 +82,10 @@ class Responses:
         self._data = bytearray()
         self._body: _Body | None = None
 
+    def piece(self, data: bytes) -> bytes | None:
+        """The piece of a body that these bytes are, where they are nothing else: most are."""
+        return self._body.piece(data) if self._body else None
+
     def feed(self, data: bytes, method: str | None) -> tuple[list[Part], bytes]:
         """The parts of the answer to a request of this method, and what is left for the next one."""
         parts: list[Part] = []
@@ -126,6 +130,22 @@ class _Body:
         self._line = b""
         #: What the next line is: the size of a chunk, the end of its data, or a trailer.
         self._state = "size"
+
+    def piece(self, data: bytes) -> bytes | None:
+        """What of these bytes is body, where they are one whole chunk or have no end; None where more is to be said."""
+        if self.until_eof:
+            return data
+        if not self._chunked or self._left or self._line or self._state != "size":
+            return None
+        at = data.find(b"\r\n", 0, 10)
+        size = data[:at]
+        # int() would take signs and underscores too. The last chunk is 0.
+        if at > 0 and size.isalnum() and size.strip(b"0") and data.endswith(b"\r\n"):
+            try:
+                return data[at + 2 : -2] if int(size, 16) == len(data) - at - 4 else None
+            except ValueError:
+                return None
+        return None
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """What of these bytes is body, and what comes after its end."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Generator
 
-from tokwatt_exporter.proxy.counts import Counts
+from tokwatt_exporter.proxy.counts import Counts, Seen
 from tokwatt_exporter.proxy.exchange import Exchange
 from tokwatt_exporter.proxy.framing import Part, Requests, Responses, Unreadable
 
 #: How long what passed may wait, and how long it is read at a time while streams run.
 WAIT_SECONDS, SLICE_SECONDS = 0.02, 0.0002
+#: Pieces between two looks at the clock.
+STEP_PIECES = 8
 #: All that has passed and is not read yet, over all connections; what comes then is not observed.
 MAX_HELD_BYTES = 64 * 2**20
 _SENT, _ANSWERED, _ENDED = range(3)
@@ -67,11 +70,12 @@ class Watch:
         self._requests = Requests()
         self._responses = Responses()
         self._open: deque[Exchange] = deque()
+        self._closing: deque[tuple[Exchange, Generator[None, None, Seen | None]]] = deque()
 
     @property
     def busy(self) -> bool:
         """Whether a request is under way, as far as is known."""
-        return bool(self._open or self._log) or self._blind
+        return bool(self._open or self._log or self._closing) or self._blind
 
     def sent(self, at_ns: int, data: bytes) -> None:
         """The client sent this."""
@@ -87,29 +91,35 @@ class Watch:
         self._keep(at_ns, _ENDED, b"")
 
     def step(self) -> bool:
-        """Read one piece; False where there is none left."""
-        if not self._log:
-            return False
-        at_ns, kind, data = self._log.popleft()
+        """Read some of it; False where there is none left."""
+        if self._closing:
+            self._close()
+        else:
+            for _ in range(min(len(self._log), STEP_PIECES)):
+                self._piece(*self._log.popleft())
+                if self._closing or self._blind:
+                    break
+            self._weigh()
+        return bool(self._log or self._closing)
+
+    def _piece(self, at_ns: int, kind: int, data: bytes) -> None:
         self._desk.held -= len(data)
         try:
-            if kind == _SENT:
+            if kind == _ANSWERED:
+                self._answer(at_ns, data)
+            elif kind == _SENT:
                 for part in self._requests.feed(data):
                     self._request(at_ns, part)
-            elif kind == _ANSWERED:
-                self._answer(at_ns, data)
             else:
                 self._end(self._how)
         except Unreadable as why:
             self._look_away("upgrade" if str(why) == "another protocol" else "not_http")
-        self._weigh()
-        return bool(self._log)
 
     def _keep(self, at_ns: int, kind: int, data: bytes) -> None:
         if self._blind:
             return
         self._desk.held += len(data)
-        if not self._log:
+        if not self._log and not self._closing:
             self._desk.due(self)
         self._log.append((at_ns, kind, data))
         if self._desk.held > MAX_HELD_BYTES:
@@ -142,6 +152,9 @@ class Watch:
             self._open[-1].sent(part.body)
 
     def _answer(self, at_ns: int, data: bytes) -> None:
+        if (body := self._responses.piece(data)) is not None:
+            self._open[0].answered(at_ns, body)
+            return
         while data:
             parts, data = self._responses.feed(data, self._open[0].method if self._open else None)
             for part in parts:
@@ -159,7 +172,17 @@ class Watch:
             self._over(self._open.popleft(), how)
 
     def _over(self, one: Exchange, how: str) -> None:
-        if seen := one.over(how):
+        self._closing.append((one, one.over(how)))
+
+    def _close(self) -> None:
+        one, closing = self._closing[0]
+        try:
+            next(closing)
+            return
+        except StopIteration as end:
+            seen: Seen | None = end.value
+        self._closing.popleft()
+        if seen:
             self._desk.counts.add(seen)
             if one.missed:
                 self._desk.counts.miss(one.missed)

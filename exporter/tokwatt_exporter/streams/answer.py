@@ -34,7 +34,9 @@ class Answer:
 
     chunks: list[Chunk] = field(default_factory=list)
     finish: str | None = None
-    #: `data: [DONE]`, the line with `done: true`, or the event `chat.end`.
+    #: As the engine calls it, where only an event late in the stream says so.
+    model: str | None = None
+    #: `data: [DONE]`, the line with `done: true`, or the event `chat.end`, `response.completed` or `message_stop`.
     terminated: bool = False
     error: str | None = None
     garbage: str | None = None

@@ -22,6 +22,11 @@ class Event(NamedTuple):
 class Events(Protocol):
     """Takes a body in pieces and gives its events."""
 
+    @property
+    def between(self) -> bool:
+        """Whether what came so far ends with the end of an event."""
+        ...
+
     def feed(self, at_ns: int, piece: bytes) -> Iterator[Event]:
         """The events and comments that this piece completes; `at_ns` is when the read that brought it returned."""
         ...
@@ -39,6 +44,11 @@ class ServerSentEvents:
         self._data: list[bytes] = []
         self._kind = ""
         self._at_ns = 0
+
+    @property
+    def between(self) -> bool:
+        """Whether what came so far ends with the end of an event."""
+        return self._lines.between and not self._data and not self._kind
 
     def feed(self, at_ns: int, piece: bytes) -> Iterator[Event]:
         """The events and comments that this piece completes."""
@@ -76,6 +86,11 @@ class JsonLines:
         self._lines = _Lines()
         self._at_ns = 0
 
+    @property
+    def between(self) -> bool:
+        """Whether what came so far ends with the end of a line."""
+        return self._lines.between
+
     def feed(self, at_ns: int, piece: bytes) -> Iterator[Event]:
         """The lines that this piece completes."""
         yield from (Event(at_ns, line) for line in self._lines.feed(piece) if line.strip())
@@ -92,6 +107,8 @@ class WholeBody:
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._at_ns = 0
+        #: It has one end.
+        self.between = False
 
     def feed(self, at_ns: int, piece: bytes) -> Iterator[Event]:
         """Nothing yet."""
@@ -110,6 +127,11 @@ class _Lines:
     def __init__(self) -> None:
         self._kept: list[bytes] = []
         self._after_cr = False
+
+    @property
+    def between(self) -> bool:
+        """Whether the last line has ended, and no LF of its end may follow."""
+        return not self._kept and not self._after_cr
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         # A CR ends the line at once: whether a LF follows is only known with the next read.

@@ -6,20 +6,25 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
-from tokwatt_exporter.streams.answer import Answer, Reader, error_in, excerpt
+from tokwatt_exporter.streams.answer import Answer, Chunk, Reader, error_in, excerpt
+from tokwatt_exporter.streams.anthropic import Anthropic
+from tokwatt_exporter.streams.form import MAX_FORMS, Form, characters, form
 from tokwatt_exporter.streams.lm_studio import LMStudio
 from tokwatt_exporter.streams.ollama import Ollama
 from tokwatt_exporter.streams.openai import OpenAI
+from tokwatt_exporter.streams.responses import Responses
 from tokwatt_exporter.streams.sse import Event, Events, JsonLines, ServerSentEvents, WholeBody
 
 #: A piece of the body and when the read that brought it returned, in nanoseconds.
 Piece = tuple[int, bytes]
-Dialect = Literal["openai", "ollama", "lm_studio"]
+Dialect = Literal["openai", "ollama", "lm_studio", "responses", "anthropic"]
 
 DIALECTS: Mapping[str, tuple[Callable[[], Events], Callable[[], Reader]]] = {
     "openai": (ServerSentEvents, OpenAI),
     "ollama": (JsonLines, Ollama),
     "lm_studio": (ServerSentEvents, LMStudio),
+    "responses": (ServerSentEvents, Responses),
+    "anthropic": (ServerSentEvents, Anthropic),
 }
 
 
@@ -30,6 +35,10 @@ class Stream:
         """`whole` is for an answer that was asked for without streaming; its only chunk is all of its text."""
         events, reader = DIALECTS[dialect]
         self._events, self._reader = (WholeBody() if whole else events()), reader()
+        self._forms: list[Form] = []
+        self._learned = 0
+        #: Whether all that came is read, up to the end of an event.
+        self._between = True
 
     @property
     def answer(self) -> Answer:
@@ -38,8 +47,20 @@ class Stream:
 
     def feed(self, at_ns: int, piece: bytes) -> None:
         """A piece and when the read that brought it returned."""
-        for event in self._events.feed(at_ns, piece):
+        if self._forms and self._between:
+            known = self._known(at_ns, piece)
+            if known == len(piece):
+                return
+            piece = piece[known:]
+        before, had = self._between, len(self.answer.chunks)
+        events = list(self._events.feed(at_ns, piece))
+        for event in events:
             self._take(event)
+        self._between = self._events.between
+        if self.answer.terminated or self.answer.finish:
+            self._forms.clear()
+        elif before and self._between and len(events) == 1 and len(self.answer.chunks) == had + 1:
+            self._learn(piece)
 
     def end(self) -> Answer:
         """The whole of it, whether it ended as it should or was cut."""
@@ -47,6 +68,29 @@ class Stream:
             self._take(event)
         self._reader.close()
         return self.answer
+
+    def _known(self, at_ns: int, piece: bytes) -> int:
+        """Takes the events of known forms at the beginning of the piece; gives how many bytes they are."""
+        at, answer = 0, self.answer
+        while at < len(piece):
+            for one in self._forms:
+                if found := one.match(piece, at):
+                    break
+            else:
+                return at
+            # An empty text is no token, and what is no text is for the reader to say.
+            if not (length := characters(found[1])):
+                return at
+            answer.chunks.append(Chunk(at_ns, one.answer, length))
+            answer.last_ns = at_ns
+            at = found.end()
+        return at
+
+    def _learn(self, event: bytes) -> None:
+        # An engine whose events have no form would have each of them learned in vain.
+        self._learned += 1
+        if self._learned <= MAX_FORMS and (found := form(event, self.answer.chunks[-1])):
+            self._forms.append(found)
 
     def _take(self, event: Event) -> None:
         answer = self._reader.answer
