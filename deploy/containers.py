@@ -13,6 +13,8 @@ from tokwatt_exporter.demo import NAMES
 
 ROOT = Path(__file__).parents[1]
 DATA = "/var/lib/tokwatt"
+#: What the package is made of besides its recipe: pyproject.toml says so.
+SOURCES = ("exporter", "bench", "grafana", "docs/man")
 #: Tried with these; newer ones should do.
 PROMETHEUS, GRAFANA = "prom/prometheus:v3.5.3", "grafana/grafana:13.2.3"
 _ALIVE = f"http://127.0.0.1:{config.DEFAULT_PORT}/-/healthy"
@@ -28,6 +30,7 @@ def python() -> str:
 def containerfile() -> str:
     """The image."""
     image = f"python:{python()}-slim"
+    sources = "\n".join(f"COPY {name} {name}" for name in SOURCES)
     return f"""\
 # An image for Linux: `docker build -f deploy/Containerfile -t tokwatt .` (or podman), from the root of the checkout.
 FROM {image} AS build
@@ -36,8 +39,7 @@ COPY requirements.lock ./
 RUN python -m venv /opt/tokwatt \\
     && /opt/tokwatt/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml README.md LICENSE ./
-COPY exporter exporter
-COPY bench bench
+{sources}
 RUN /opt/tokwatt/bin/pip install --no-cache-dir --no-deps .
 
 FROM {image}
@@ -59,7 +61,7 @@ CMD ["run"]
 
 def context() -> str:
     """What the build gets to see."""
-    taken = ("requirements.lock", "pyproject.toml", "README.md", "LICENSE", "exporter", "bench")
+    taken = ("requirements.lock", "pyproject.toml", "README.md", "LICENSE", *SOURCES)
     return "".join(["*\n", *(f"!{name}\n" for name in taken), "**/__pycache__\n"])
 
 

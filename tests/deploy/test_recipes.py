@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -80,6 +81,13 @@ def test_the_image_is_made_of_what_its_context_has():
     ]
     assert set(copied) == allowed
     assert [name for name in copied if not (ROOT / name).exists()] == []
+
+
+def test_the_image_has_all_that_the_package_is_built_from():
+    wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    copied = re.findall(r"^COPY (\S+) \1$", CONTAINERFILE, re.M)
+    needed = [*wheel["packages"], *wheel["force-include"], *wheel["shared-data"]]
+    assert [path for path in needed if not any(Path(path).is_relative_to(folder) for folder in copied)] == []
 
 
 def test_the_image_runs_as_nobody_in_particular_and_writes_to_its_volume_only():
