@@ -11,6 +11,8 @@ from tokwatt_bench.stream import Recording
 
 #: So much of it stays in memory; what comes after goes to a file.
 MOST_BYTES = 32 * 2**20
+#: What Python needs for a read besides its bytes.
+_READ_BYTES = 120
 #: A disk on most machines where the default is memory.
 _FOLDER = Path("/var/tmp")
 
@@ -26,13 +28,14 @@ class Spool:
 
     @property
     def held_bytes(self) -> int:
-        """How much of what was put in is in memory."""
+        """How much memory what was put in takes."""
         return self._held
 
     def put(self, number: int, recording: Recording) -> None:
         """Take the reads of the recording with this number; some tens of microseconds, between two looks at sockets."""
-        if self._held + recording.size <= self._most_bytes or not self._write(number, recording):
-            self._held += recording.size
+        size = recording.size + _READ_BYTES * len(recording.reads)
+        if self._held + size <= self._most_bytes or not self._write(number, recording):
+            self._held += size
 
     def give_back(self, number: int, recording: Recording) -> None:
         """Put its reads into the recording again."""
