@@ -128,6 +128,10 @@ def formula() -> str:
     """For Homebrew."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     commands = ", ".join(f'libexec/"bin/{name}"' for name in project["scripts"])
+    completions = "\n".join(
+        f'    generate_completions_from_executable bin/"{name}", shell_parameter_format: :typer'
+        for name in project["scripts"]
+    )
     version = f"python@{python()}"
     return f"""\
 # For a tap of your own: docs/deploy.md has the commands, which fill in __CHECKOUT__ and __BRANCH__.
@@ -149,6 +153,8 @@ class Tokwatt < Formula
     system(*pip, "--require-hashes", "-r", "requirements.lock")
     system(*pip, "--no-deps", ".")
     bin.install_symlink {commands}
+    man1.install_symlink Dir[libexec/"share/man/man1/*.1"]
+{completions}
   end
 
   def caveats

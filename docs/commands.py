@@ -40,7 +40,7 @@ option that may be repeated says so.
 ## Completion in the shell
 
 `tokwatt --install-completion` and `tokwatt-bench --install-completion` set it up for the shell that they are called from:
-bash, zsh, fish or PowerShell. `--show-completion` prints the script instead. Commands, options, collectors, names of
+bash, zsh, fish or PowerShell; Homebrew does it by itself. `--show-completion` prints the script instead. Commands, options, collectors, names of
 metrics, kinds of engines, scenarios and the words that an option takes are completed. Nothing is asked for it, neither the
 history nor an engine.
 

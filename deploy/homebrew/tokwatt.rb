@@ -18,6 +18,9 @@ class Tokwatt < Formula
     system(*pip, "--require-hashes", "-r", "requirements.lock")
     system(*pip, "--no-deps", ".")
     bin.install_symlink libexec/"bin/tokwatt", libexec/"bin/tokwatt-bench"
+    man1.install_symlink Dir[libexec/"share/man/man1/*.1"]
+    generate_completions_from_executable bin/"tokwatt", shell_parameter_format: :typer
+    generate_completions_from_executable bin/"tokwatt-bench", shell_parameter_format: :typer
   end
 
   def caveats

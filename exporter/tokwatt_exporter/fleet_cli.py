@@ -28,7 +28,7 @@ def root() -> None:
 @examples(
     "tokwatt fleet sd --target mac-studio --target 192.0.2.7:10021",
     "tokwatt fleet sd --file machines.txt --label site=home --output sd.json",
-    "tokwatt fleet sd --file machines.txt --listen 127.0.0.1:10031",
+    "tokwatt fleet sd --file machines.txt --listen 127.0.0.1:10023",
 )
 @with_config("web.config.file", "web.bearer-token-file", "web.allowed-host", "log.level", "log.file", "log.format")
 def sd(

@@ -67,6 +67,7 @@ def test_the_formula_installs_the_commands_from_the_lock_by_checksum(formula):
     scripts = re.search(r"\[project\.scripts\]\n(.*?)\n\n", (ROOT / "pyproject.toml").read_text(), re.S)[1]
     linked = re.findall(r'libexec/"bin/([\w-]+)"', formula)
     assert linked == [line.partition(" ")[0] for line in scripts.splitlines()]
+    assert re.findall(r'generate_completions_from_executable bin/"([\w-]+)"', formula) == linked
     depends, runs = re.search(r'depends_on "python@(.*)"', formula)[1], re.search(r'python = "python(.*)"', formula)[1]
     assert depends == runs
 
