@@ -21,7 +21,8 @@ EXIT_CODES = {
     0: "Done.",
     1: "Failed: the line on stderr says why. `doctor`, `history check` and `service status`: something is wrong.",
     2: "Wrong usage: an option, a setting or a file that cannot be used.",
-    3: "`tokwatt-bench`: a regression was shown, a score or a gate said no, a signature does not fit.",
+    3: "`tokwatt-bench`: `regress` shows a regression, `quality --fail-under` a low score, `run` and `sweep` with "
+    "`--gate refuse` bad conditions, `share --verify` a signature that does not fit.",
     130: "Interrupted.",
 }
 
@@ -39,10 +40,10 @@ option that may be repeated says so.
 {codes}
 ## Completion in the shell
 
-`tokwatt --install-completion` and `tokwatt-bench --install-completion` set it up for the shell that they are called from:
-bash, zsh, fish or PowerShell; Homebrew does it by itself. `--show-completion` prints the script instead. Commands, options, collectors, names of
-metrics, kinds of engines, scenarios and the words that an option takes are completed. Nothing is asked for it, neither the
-history nor an engine.
+`tokwatt --install-completion` and `tokwatt-bench --install-completion` set it up for the shell they are called from:
+bash, zsh, fish or PowerShell; Homebrew does it by itself. `--show-completion` prints the script instead. Commands,
+options, collectors, names of metrics, kinds of engines, scenarios and the words that an option takes are completed.
+Nothing is asked for it, neither the history nor an engine.
 
 ## Man pages
 
@@ -86,26 +87,28 @@ def commands() -> Iterator[Command]:
 def page() -> str:
     """docs/cli.md."""
     codes = "".join(f"| {code} | {text} |\n" for code, text in EXIT_CODES.items())
-    return PAGE.format(codes=codes) + "".join(map(_section, commands()))
+    every = {command.name: command for command in commands()}
+    return PAGE.format(codes=codes) + "".join(_section(command, every) for command in every.values())
 
 
-def _section(command: Command) -> str:
+def _section(command: Command, every: dict[str, Command]) -> str:
     level = "##" if command.name in PROGRAMS else "###"
     parts = [f"\n{level} {command.name}\n\n```\n{command.usage}\n```\n\n{_prose(command.summary)}\n"]
     if command.below:
-        parts.append("\nCommands: " + ", ".join(f"[`{n}`](#{n.replace(' ', '-')})" for n in command.below) + "\n")
+        rows = [(f"[`{name}`](#{name.replace(' ', '-')})", _prose(every[name].summary)) for name in command.below]
+        parts.append("\n" + table(("Command", "What it does"), rows))
     if command.examples:
         parts.append("\n```sh\n" + "".join(f"{line}\n" for line in command.examples) + "```\n")
     for header, options in ((("Argument", "Default", "", "What it is"), command.arguments),
                             (("Option", "Default", "Variable", "What it does"), command.options)):  # fmt: skip
         if options:
-            rows = [(f"`{' '.join(filter(None, (o.names, o.metavar)))}`", o.default, o.variable and f"`{o.variable}`",
-                     _prose(o.help)) for o in options]  # fmt: skip
-            columns = [n for n in range(4) if any(row[n] for row in rows)]
-            parts.append("\n" + table([header[n] for n in columns], ([row[n] for n in columns] for row in rows)))
+            cells = [(f"`{' '.join(filter(None, (o.names, o.metavar)))}`", o.default, o.variable and f"`{o.variable}`",
+                      _prose(o.help)) for o in options]  # fmt: skip
+            columns = [n for n in range(4) if any(row[n] for row in cells)]
+            parts.append("\n" + table([header[n] for n in columns], ([row[n] for n in columns] for row in cells)))
     if command.settings:
-        every = "[setting](configuration.md#settings) and [collector](configuration.md#collectors)"
-        parts.append(f"\nAnd every {every} as a flag.\n")
+        shared = "[setting](configuration.md#settings) and [collector](configuration.md#collectors)"
+        parts.append(f"\nAnd every {shared} as a flag.\n")
     return "".join(parts)
 
 
@@ -170,8 +173,8 @@ def _prose(text: str) -> str:
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table of Markdown."""
     head = list(header)
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    lines = ([" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in (head, ["---"] * len(head), *rows))
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 #: Keys of all settings.

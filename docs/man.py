@@ -54,7 +54,7 @@ def _page(command: Command, every: dict[str, Command]) -> str:
         if text.startswith("`tokwatt-bench`: "):
             if program != "tokwatt-bench":
                 continue
-            text = text.partition(": ")[2].capitalize()
+            text = text.partition(": ")[2]
         parts += [".TP", f"\\fB{code}\\fR", *_lines(_prose(text))]
     parts += [".SH SEE ALSO", _see(command, every)]
     return "\n".join(parts) + "\n"

@@ -37,3 +37,12 @@ def test_examples_end_the_help_of_a_command(capsys):
     PROGRAMS["tokwatt"](["top", "--help"], standalone_mode=False)
     said = capsys.readouterr().out
     assert all(line in said for line in examples.of(COMMANDS["tokwatt top"]))
+
+
+def test_what_rich_would_take_for_markup_is_shown_as_it_is_written(capsys):
+    app = typer.Typer(pretty_exceptions_enable=False)
+    line = r"tokwatt sample --json | jq '[.readings[bold]]' \\[red]"
+    app.command()(examples.examples(line)(lambda: None))
+    examples.show_in_help(app)
+    app(["--help"], standalone_mode=False)
+    assert line in capsys.readouterr().out
