@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from urllib.parse import urlsplit
 
 from tokwatt_exporter.engines.answers import clean
@@ -12,7 +12,7 @@ from tokwatt_exporter.proxy.counts import Seen
 from tokwatt_exporter.proxy.framing import Head
 from tokwatt_exporter.proxy.gaps import Arrivals
 from tokwatt_exporter.streams.answer import Answer, error_in
-from tokwatt_exporter.streams.stream import DIALECTS, Stream
+from tokwatt_exporter.streams.stream import DIALECTS, Piece, Stream
 
 #: Ends of paths that generate text, and the dialect of their answers.
 PATHS = {
@@ -84,25 +84,23 @@ class Exchange:
         elif self._streamed:
             self._stream = Stream(self.dialect)
 
-    def answered(self, at_ns: int, data: bytes) -> None:
-        """A piece of the answer's body."""
-        self._last_ns = at_ns
+    def answered(self, pieces: Sequence[Piece]) -> None:
+        """Pieces of the answer's body, one at least."""
+        self._last_ns = pieces[-1][0]
         if not self.dialect or not 200 <= self._status < 300 or self.missed:
             return
-        self._bytes += len(data)
+        self._bytes += sum([len(data) for _, data in pieces])
         if self._bytes > (MAX_STREAM_BYTES if self._stream else MAX_WHOLE_BYTES):
             self.missed, self._stream, self._whole = "too_large", None, bytearray()
         elif self._stream:
             if self._name is None and len(self._beginning) < _EDGE:
-                # Names are short: of one that was cut, the beginning is in what came last.
-                seen = max(len(self._beginning) - 500, 0)
-                self._beginning += data
-                self._name = _name(self._beginning[seen:])
-            self._stream.feed(at_ns, data)
+                self._look_for_name(b"".join(data for _, data in pieces))
+            self._stream.feed_all(pieces)
             if len(self._stream.answer.chunks) > _RECENT:
                 self._arrivals.take(self._stream.answer.chunks, leave=1)
         else:
-            self._whole += data
+            for _, data in pieces:
+                self._whole += data
 
     def over(self, how: str) -> Generator[None, None, Seen | None]:
         """What it turned out to be, ended by `end`, `eof`, `reset`, `client` or `unreachable`; None for no request
@@ -129,6 +127,12 @@ class Exchange:
             self._seconds(self._last_ns or None), latency,
             answer.prompt_tokens, answer.cached_tokens, answer.generated_tokens,
         )  # fmt: skip
+
+    def _look_for_name(self, data: bytes) -> None:
+        # Names are short: of one that was cut, the beginning is in what came last.
+        seen = max(len(self._beginning) - 500, 0)
+        self._beginning += data
+        self._name = _name(self._beginning[seen:])
 
     def _how_it_ended(self, how: str, answer: Answer | None) -> str:
         if how == "unreachable":

@@ -7,7 +7,7 @@ Not h11: a reader of both sides has no part in the conversation that h11 would c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -82,9 +82,9 @@ class Responses:
         self._data = bytearray()
         self._body: _Body | None = None
 
-    def piece(self, data: bytes) -> bytes | None:
-        """The piece of a body that these bytes are, where they are nothing else: most are."""
-        return self._body.piece(data) if self._body else None
+    def plain(self, pieces: Sequence[tuple[int, bytes]]) -> Sequence[tuple[int, bytes]]:
+        """What of the body is in the first of these, as long as each is one whole piece of it: most are."""
+        return self._body.plain(pieces) if self._body else ()
 
     def feed(self, data: bytes, method: str | None) -> tuple[list[Part], bytes]:
         """The parts of the answer to a request of this method, and what is left for the next one."""
@@ -131,21 +131,28 @@ class _Body:
         #: What the next line is: the size of a chunk, the end of its data, or a trailer.
         self._state = "size"
 
-    def piece(self, data: bytes) -> bytes | None:
-        """What of these bytes is body, where they are one whole chunk or have no end; None where more is to be said."""
+    def plain(self, pieces: Sequence[tuple[int, bytes]]) -> Sequence[tuple[int, bytes]]:
+        """What of the body is in the first of these, as long as each is one whole chunk, or the body has no end."""
         if self.until_eof:
-            return data
+            return pieces
+        found: list[tuple[int, bytes]] = []
         if not self._chunked or self._left or self._line or self._state != "size":
-            return None
-        at = data.find(b"\r\n", 0, 10)
-        size = data[:at]
-        # int() would take signs and underscores too. The last chunk is 0.
-        if at > 0 and size.isalnum() and size.strip(b"0") and data.endswith(b"\r\n"):
+            return found
+        for at_ns, data in pieces:
+            at = data.find(b"\r\n", 0, 10)
+            size = data[:at]
+            # int() would take signs and underscores too.
+            if at <= 0 or not size.isalnum() or not data.endswith(b"\r\n"):
+                break
             try:
-                return data[at + 2 : -2] if int(size, 16) == len(data) - at - 4 else None
+                length = int(size, 16)
             except ValueError:
-                return None
-        return None
+                break
+            # The chunk of 0 is the end.
+            if not length or length != len(data) - at - 4:
+                break
+            found.append((at_ns, data[at + 2 : -2]))
+        return found
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """What of these bytes is body, and what comes after its end."""

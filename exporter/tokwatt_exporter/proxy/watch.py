@@ -14,7 +14,7 @@ from tokwatt_exporter.proxy.framing import Part, Requests, Responses, Unreadable
 #: How long what passed may wait, and how long it is read at a time while streams run.
 WAIT_SECONDS, SLICE_SECONDS = 0.02, 0.0002
 #: Pieces between two looks at the clock.
-STEP_PIECES = 8
+STEP_PIECES = 16
 #: All that has passed and is not read yet, over all connections; what comes then is not observed.
 MAX_HELD_BYTES = 64 * 2**20
 _SENT, _ANSWERED, _ENDED = range(3)
@@ -94,16 +94,34 @@ class Watch:
         """Read some of it; False where there is none left."""
         if self._closing:
             self._close()
-        else:
-            for _ in range(min(len(self._log), STEP_PIECES)):
-                self._piece(*self._log.popleft())
-                if self._closing or self._blind:
-                    break
+        elif answered := self._next_answered():
+            # Most of a stream comes in pieces that are nothing but its body.
+            plain = self._responses.plain(answered)
+            if plain:
+                self._open[0].answered(plain)
+            for at_ns, data in answered[len(plain) :]:
+                self._piece(at_ns, _ANSWERED, data)
+            self._weigh()
+        elif self._log:
+            at_ns, kind, data = self._log.popleft()
+            self._desk.held -= len(data)
+            self._piece(at_ns, kind, data)
             self._weigh()
         return bool(self._log or self._closing)
 
+    def _next_answered(self) -> list[tuple[int, bytes]]:
+        """What the engine sent, up to where the client sent something."""
+        log = self._log
+        found: list[tuple[int, bytes]] = []
+        while log and len(found) < STEP_PIECES and log[0][1] == _ANSWERED:
+            at_ns, _, data = log.popleft()
+            self._desk.held -= len(data)
+            found.append((at_ns, data))
+        return found
+
     def _piece(self, at_ns: int, kind: int, data: bytes) -> None:
-        self._desk.held -= len(data)
+        if self._blind:
+            return
         try:
             if kind == _ANSWERED:
                 self._answer(at_ns, data)
@@ -152,9 +170,6 @@ class Watch:
             self._open[-1].sent(part.body)
 
     def _answer(self, at_ns: int, data: bytes) -> None:
-        if (body := self._responses.piece(data)) is not None:
-            self._open[0].answered(at_ns, body)
-            return
         while data:
             parts, data = self._responses.feed(data, self._open[0].method if self._open else None)
             for part in parts:
@@ -163,7 +178,7 @@ class Watch:
                 elif part.end:
                     self._over(self._open.popleft(), "end")
                 else:
-                    self._open[0].answered(at_ns, part.body)
+                    self._open[0].answered([(at_ns, part.body)])
 
     def _end(self, how: str) -> None:
         if self._open and how == "eof" and self._responses.eof():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -34,9 +33,9 @@ _COUNTS = re.compile(rb'"(?:usage|timings|metrics|stats|prompt_progress)"\s*:\s*
 
 
 class Form(NamedTuple):
-    """Finds such an event at a place in a piece of the stream; its text is the match's first group."""
+    """Finds such events; the text is the first group. `answer` is whether the text is of the answer."""
 
-    match: Callable[[bytes, int], re.Match[bytes] | None]
+    pattern: re.Pattern[bytes]
     answer: bool
 
 
@@ -55,7 +54,7 @@ def form(event: bytes, chunk: Chunk) -> Form | None:
             return None
         parts += [re.escape(event[at:begin]), pattern]
         at = end
-    return Form(_compiled(b"".join([*parts, re.escape(event[at:])])).match, chunk.answer)
+    return Form(_compiled(b"".join([*parts, re.escape(event[at:])])), chunk.answer)
 
 
 def characters(text: bytes) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from tokwatt_exporter.streams.answer import Answer, Chunk, Reader, error_in, excerpt
@@ -62,6 +62,16 @@ class Stream:
         elif before and self._between and len(events) == 1 and len(self.answer.chunks) == had + 1:
             self._learn(piece)
 
+    def feed_all(self, pieces: Sequence[Piece]) -> None:
+        """Pieces one after the other."""
+        done = 0
+        while done < len(pieces):
+            if self._forms and self._between:
+                done += self._each_known(pieces[done:] if done else pieces)
+            if done < len(pieces):
+                self.feed(*pieces[done])
+                done += 1
+
     def end(self) -> Answer:
         """The whole of it, whether it ended as it should or was cut."""
         for event in self._events.end():
@@ -69,18 +79,32 @@ class Stream:
         self._reader.close()
         return self.answer
 
+    def _each_known(self, pieces: Sequence[Piece]) -> int:
+        """Takes pieces that are an event of the latest form each; gives how many."""
+        (pattern, of_answer), answer = self._forms[0], self._reader.answer
+        fullmatch, append = pattern.fullmatch, answer.chunks.append
+        done = 0
+        for at_ns, piece in pieces:
+            found = fullmatch(piece)
+            # An empty text is no token, and what is no text is for the reader to say.
+            if not found or not (length := characters(found[1])):
+                break
+            append(Chunk(at_ns, of_answer, length))
+            answer.last_ns = at_ns
+            done += 1
+        return done
+
     def _known(self, at_ns: int, piece: bytes) -> int:
         """Takes the events of known forms at the beginning of the piece; gives how many bytes they are."""
-        at, answer = 0, self.answer
+        at, answer = 0, self._reader.answer
         while at < len(piece):
-            for one in self._forms:
-                if found := one.match(piece, at):
-                    break
-            else:
+            matches = ((one, found) for one in self._forms if (found := one.pattern.match(piece, at)))
+            one, found = next(matches, (self._forms[0], None))
+            if not found or not (length := characters(found[1])):
                 return at
-            # An empty text is no token, and what is no text is for the reader to say.
-            if not (length := characters(found[1])):
-                return at
+            if one is not self._forms[0]:
+                self._forms.remove(one)
+                self._forms.insert(0, one)
             answer.chunks.append(Chunk(at_ns, one.answer, length))
             answer.last_ns = at_ns
             at = found.end()
@@ -90,7 +114,7 @@ class Stream:
         # An engine whose events have no form would have each of them learned in vain.
         self._learned += 1
         if self._learned <= MAX_FORMS and (found := form(event, self.answer.chunks[-1])):
-            self._forms.append(found)
+            self._forms.insert(0, found)
 
     def _take(self, event: Event) -> None:
         answer = self._reader.answer
