@@ -197,12 +197,15 @@ def questions(folder: Path, url: str) -> Iterator[Row]:
     """Each one to both, in turns."""
     store = Store(folder)
     tokens = f"increase({GENERATION_TOKENS.name}[1h])"
+    average = f"avg by (device) (avg_over_time({POWER.name}[5m]))"
     share = f"{tokens} / ignoring(model) group_left sum by (instance, engine) ({tokens})"
     asked: list[tuple[str, float | None, str, dict[str, object], str, float, int]] = [
         (f"{DAYS}-day panel of one metric, step 30m", 2, "samples", {"metric": TEMPERATURE.name, "step": "30m"},
          TEMPERATURE.name, DAYS * DAY, 1800),
         ("24-hour panel of all power rails, step 1m", None, "samples", {"metric": POWER.name, "step": "1m"}, POWER.name,
          DAY, 60),
+        ("24-hour panel of power by device, an expression, step 5m", None, "expression",
+         {"expr": average, "step": "5m"}, average, DAY, 300),
         ("joules per token by model, a year", 1, "model_energy", {},
          f"{share} * ignoring(model, engine) group_left increase({SYSTEM_ENERGY.name}[1h])", YEAR * DAY, 3600),
     ]  # fmt: skip
