@@ -106,7 +106,7 @@ def test_a_response_that_breaks_off_has_no_end():
 
 def test_a_response_as_a_whole_is_one_answer():
     items = [{"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "hm"}]},
-             {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi", "annotations": []}]},
+             {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]},
              {"type": "function_call", "name": "f", "arguments": "{}"}]  # fmt: skip
     answer = whole("responses", response("completed", output=items, usage=USAGE))
     assert [(chunk.answer, chunk.characters) for chunk in answer.chunks] == [(False, 2), (True, 2), (True, 3)]
@@ -158,7 +158,8 @@ def test_a_message_has_its_deltas_and_its_last_counts():
 
 def test_the_use_of_a_tool_is_generated_text():
     said = [started(input_tokens=1, output_tokens=1), block(0, type="tool_use", id="t", name="weather", input={}),
-            delta(0, type="input_json_delta", partial_json=""), delta(0, type="input_json_delta", partial_json='{"a":1}'),
+            delta(0, type="input_json_delta", partial_json=""),
+            delta(0, type="input_json_delta", partial_json='{"a":1}'),
             *ended("tool_use", output_tokens=9)]  # fmt: skip
     answer = parse(events(*said), "anthropic")
     assert [(chunk.at_ns, chunk.characters) for chunk in answer.chunks] == [(2, 7), (4, 7)]
