@@ -38,7 +38,7 @@ EXTRA = ("altair", "vl_convert", "cryptography")
 def report(
     config: Config,
     spec: Annotated[list[str] | None, typer.Argument(
-        metavar="SPEC...", help="latest, the beginning of a run id, engine=NAME,model=NAME,last=5, or a file. "
+        metavar="SPEC", help="latest, the beginning of a run id, engine=NAME,model=NAME,last=5, or a file. "
         "Default: latest.")] = None,
     format: Annotated[str | None, typer.Option(help="html, markdown, csv, parquet, json, svg or png. Default: by the "
                                                "name of the file.", metavar="FORMAT",

@@ -30,7 +30,7 @@ SECONDS = 60.0
 def share(
     config: Config,
     spec: Annotated[list[str] | None, typer.Argument(
-        metavar="SPEC...", help="latest, the beginning of a run id, engine=NAME,model=NAME,last=5, or a file. "
+        metavar="SPEC", help="latest, the beginning of a run id, engine=NAME,model=NAME,last=5, or a file. "
         "Default: latest.")] = None,
     output: Annotated[Path | None, typer.Option(help="File to write. Default: stdout, where nothing is sent.",
                                                 metavar="FILE")] = None,

@@ -30,7 +30,7 @@ System = Annotated[bool, typer.Option("--system", help="That of the machine inst
 )
 def install(
     arguments: Annotated[list[str] | None, typer.Argument(help="After `--`: further flags of `tokwatt run`.",
-                                                          metavar="[-- FLAGS]", show_default=False)] = None,
+                                                          metavar="-- FLAGS", show_default=False)] = None,
     config_file: Annotated[str | None, typer.Option("--config.file", help="Configuration file (TOML).",
                                                     metavar="FILE", show_default=False)] = None,
     data_dir: Annotated[str | None, typer.Option("--data-dir", help="Where the history is kept.", metavar="DIR",
