@@ -23,9 +23,9 @@ _DRAWN, _FEWEST_DRAWS, _MOST_DRAWS = 400_000, 400, 1000
 _MOST_PARTS = 1000
 #: A tail that is made of fewer groups, by their weight, is theirs and not that of all; where there are not many groups,
 #: most of them must be in it.
-_FEWEST_BEYOND, _SHARE_BEYOND, _MANY_GROUPS = 6, 0.6, 20
-#: Less than this is a tail.
-_TAIL = 0.25
+_FEWEST_BEYOND, _SHARE_BEYOND, _MANY_GROUPS = 6, 0.8, 20
+#: Less than this is a tail, whose far end is as many times further away.
+_TAIL, _FURTHER = 0.25, 1.3
 _NORMAL = NormalDist()
 
 
@@ -78,7 +78,9 @@ def pooled_quantile_interval(
     t = students_t(1 - (1 - confidence) / 2, max(min(round(alike), count) - 1, 1))
     wide = t * inflation(rho) * spread / (tail * (1 - tail))
     odds = math.log(tail / (1 - tail))
-    less, more = 1 / (1 + math.exp(wide - odds)), 1 / (1 + math.exp(-odds - wide))
+    # Who has not seen the slowest groups knows neither how far the tail goes nor how much it differs.
+    further = _FURTHER if tail < _TAIL else 1.0
+    less, more = 1 / (1 + math.exp(wide * further - odds)), 1 / (1 + math.exp(-odds - wide))
     if less * size < 1:
         return None
     low, high = (1 - more, 1 - less) if q >= 0.5 else (less, more)

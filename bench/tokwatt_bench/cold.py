@@ -62,7 +62,8 @@ async def _dropped(plan: Plan, ask: Asker, *, listed: bool) -> bool:
     if not await _in_memory(plan, ask, listed=listed):
         return False
     if not await target.adapter.unload(ask, target.model):
-        raise EngineError(f"{target.name} did not unload {target.model}")
+        why = "as it runs it may have no way to, restart it instead"
+        raise EngineError(f"{target.name} did not unload {target.model}: {why}")
     await _until(plan, ask, there=False)
     return True
 
