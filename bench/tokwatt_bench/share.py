@@ -155,16 +155,20 @@ def _without_place(document: dict[str, Any]) -> dict[str, Any]:
     ours = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
     pattern = re.compile(rf"(?<![\w.-])(?:{ours})(?![\w-])") if ours else None
 
-    def without(value: Any) -> Any:
+    def without(value: Any, given: bool = True) -> Any:
         if isinstance(value, dict):
-            return {name: None if name in _PLACE else without(part) for name, part in value.items()}
+            # What the firmware says is nobody's name for an engine or a model.
+            return {
+                name: None if name in _PLACE else without(part, given and name != "hardware")
+                for name, part in value.items()
+            }
         if isinstance(value, list | tuple):
-            return [without(part) for part in value]
+            return [without(part, given) for part in value]
         if not isinstance(value, str):
             return value
         text = _HOME.sub("~", _URL.sub("<url>", value))
         # A word alone is a name that somebody gave: an engine may be called as its host is.
-        return pattern.sub("<host>", text) if pattern and " " in text else text
+        return pattern.sub("<host>", text) if pattern and (" " in text or not given) else text
 
     found: dict[str, Any] = without(document)
     return found

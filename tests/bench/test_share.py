@@ -28,6 +28,7 @@ def told():
     return changed(
         real()["bad"], "told1", host="studio.example.org", url="http://10.1.2.3:8080", engine="studio",
         model="/Users/mustermann/models/q.gguf",
+        hardware={"chip": "Apple M4 Max", "machine_model": "studio", "memory": "64 GiB", "os_version": None},
         notes=["measured on studio at http://10.1.2.3:8080/v1?key=abc", "studio-like words stay"],
         failures=[{"class": "refused", "count": 8, "detail": "10.1.2.3:8080 refuses connections", "requests": [0]}],
     )  # fmt: skip
@@ -102,6 +103,9 @@ def test_a_shared_file_says_nothing_of_whose_machine_it_was(signer, told):
     assert (result["host"], result["url"], result["model"]) == (None, None, "~/models/q.gguf")
     assert result["notes"] == ["measured on <host> at <url>", "studio-like words stay"]
     assert result["failures"][0]["detail"] == "<host> refuses connections"
+    assert result["hardware"] == {
+        "chip": "Apple M4 Max", "machine_model": "<host>", "memory": "64 GiB", "os_version": None
+    }  # fmt: skip
     # What somebody called an engine is its name, and not a text about a host.
     assert result["engine"] == "studio"
     assert result["request_duration_seconds"] == told.result["request_duration_seconds"]
