@@ -38,7 +38,9 @@ def otlp(config: Config, environ: Mapping[str, str] = os.environ) -> Finding:
     if problem:
         return Finding(check="otlp", status="fault", looked=looked, found=problem[0],
                        means="samples wait, and are sent when it takes them", mend=problem[1])  # fmt: skip
-    return Finding(check="otlp", status="ok", looked=looked, found="it is taken", means="samples arrive there")
+    return Finding(
+        check="otlp", status="ok", looked=looked, found="the receiver takes samples", means="samples arrive there"
+    )
 
 
 def _push(wanted: OtlpSettings) -> tuple[str, str] | None:

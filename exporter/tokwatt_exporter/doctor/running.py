@@ -62,7 +62,9 @@ def port(config: Config, attached: Attached | None, why: str) -> Iterator[Findin
                       means="the daemon cannot start there", mend="tokwatt run --web.listen-address 127.0.0.1:PORT",
                       )  # fmt: skip
     else:
-        yield Finding(check="port", status="ok", looked=looked, found="it is", means="the daemon can start there")
+        yield Finding(
+            check="port", status="ok", looked=looked, found=f"{addresses} is free", means="the daemon can start there"
+        )
 
 
 def service(config: Config) -> Finding:
