@@ -218,6 +218,8 @@ class Driver:
         return iter(list(one_by_one)) if size is not None and size <= MOST_READY else one_by_one
 
     def _examined(self, ready: _Ready, took: rounds.Took, phase: Phase, loaded: Load | None) -> list[Request]:
+        if len(took.sent) > self._plan.concurrency:
+            self._step("reading what came", sum(self._count.values()), self._plan.most)
         first = self._count[phase]
         self._count[phase] += len(took.sent)
         assert took.spool

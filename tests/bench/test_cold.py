@@ -31,19 +31,24 @@ def plan(url, engine, model="m", **options):
     return Plan(target=target, cold=True, idle_seconds=0, **{"runs": 2, "warmup": 0, **options})
 
 
+def said(value):
+    """JSON, after which the server hangs up, as it does, and says so: else the next request may meet its going."""
+    return as_json(value, Connection="close")
+
+
 def ollama(obeys=True):
     """An Ollama with a model in memory that does as it is told."""
     body = "".join(json.dumps(line) + "\n" for line in ANSWER)
     chat = response(200, body.encode(), "application/x-ndjson")
-    engine = FakeEngine({"/api/version": as_json({"version": "0.33.0"}), "/api/chat": chat})
-    engine.routes["/api/tags"] = as_json({"models": [{"name": "m"}]})
-    engine.routes["/api/ps"] = as_json({"models": [{"name": "m", "size": 1}]})
+    engine = FakeEngine({"/api/version": said({"version": "0.33.0"}), "/api/chat": chat})
+    engine.routes["/api/tags"] = said({"models": [{"name": "m"}]})
+    engine.routes["/api/ps"] = said({"models": [{"name": "m", "size": 1}]})
 
     async def generate(writer):
         if obeys:
             stays = json.loads(engine.requests[-1].body).get("keep_alive") != 0
-            engine.routes["/api/ps"] = as_json({"models": [{"name": "m", "size": 1}] if stays else []})
-        writer.write(as_json({"done": True}))
+            engine.routes["/api/ps"] = said({"models": [{"name": "m", "size": 1}] if stays else []})
+        writer.write(said({"done": True}))
 
     engine.routes["/api/generate"] = generate
     return engine

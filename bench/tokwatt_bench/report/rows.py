@@ -133,6 +133,11 @@ def tail(row: Row, name: str) -> str:
     return " to ".join(short(end * scale) for end in row.intervals.get(name, ()))
 
 
+def with_tail(row: Row, name: str, text: str) -> str:
+    """p95 or p99 as `text` says it, with its interval where there is one."""
+    return f"{text} ({tail(row, name)})" if tail(row, name) else text
+
+
 def facts(result: Result) -> Iterator[tuple[str, str]]:
     """What was measured and how, as name and text."""
     yield "engine", f"{result['engine']} {result.get('version') or ''}".strip()

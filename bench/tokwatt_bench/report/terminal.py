@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokwatt_bench.explain import BY_NAME
-from tokwatt_bench.report.rows import Row, rows, shown, tail
+from tokwatt_bench.report.rows import Row, rows, shown, with_tail
 from tokwatt_exporter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _absent(reasons: Mapping[str, str]) -> Iterator[str]:
 def _cells_of(row: Row) -> tuple[str | None, ...]:
     """Title, median and its interval, the tails with theirs, and what else there is of few: the largest."""
     p50, interval, p95, p99, most, count, unit = shown(row)
-    tails = (f"{text} ({tail(row, name)})" if tail(row, name) else text for name, text in (("p95", p95), ("p99", p99)))
+    tails = with_tail(row, "p95", p95), with_tail(row, "p99", p99)
     return row.metric.title, p50, interval, *tails, f"{most} of {count}" if most else "", unit
 
 
