@@ -5,6 +5,7 @@ Values are typed here and bound by DuckDB; no text of a caller becomes SQL. Noth
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -116,7 +117,8 @@ def _bind_expression(sql: str, given: dict[str, Any]) -> Prepared:
     resolution = expression.resolution(step)
     bound = {
         "since": rates.since_ms(expression, resolution, first, step), "until": last, "first": first, "last": last,
-        "step": step, "reach": expression.reach_ms(step), "limit": most + 1,
+        "step": step, "reach": expression.reach_ms(step), "grain": math.gcd(step, expression.reach_ms(step)),
+        "limit": most + 1,
     }  # fmt: skip
     sql = rates.sql(expression, resolution)
     # DuckDB takes no value for which there is no place.

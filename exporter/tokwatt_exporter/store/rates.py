@@ -6,6 +6,8 @@ at its end; the sample that is on the boundary itself then belongs to the next o
 
 from __future__ import annotations
 
+import re
+
 from tokwatt_exporter.store.expression import LEVELS, OF_COUNTERS, RAW, Expression
 from tokwatt_exporter.store.samples import SAMPLES_OF
 
@@ -14,7 +16,6 @@ LOOK_BACK_MS = 3_600_000
 
 _LENGTHS = dict(LEVELS)
 _BETWEEN = "time >= make_timestamp_ms($since) AND time <= make_timestamp_ms($until)"
-_STEPS = "SELECT unnest(range($first, $last + 1, $step)) AS tick"
 _OVER_TIME = {
     "avg_over_time": "sum(mean * count) / sum(count)", "min_over_time": "min(min)", "max_over_time": "max(max)",
 }  # fmt: skip
@@ -44,7 +45,8 @@ _LIVE_GROWTH = f"""
 def sql(expression: Expression, resolution: str) -> str:
     """SQL of time, number of the group and value, where `:groups` stands for rows of series_id and number.
 
-    It binds `$since` and `$until` of the rows, `$first`, `$last` and `$step` of the steps, `$reach` and `$limit`.
+    It binds `$since` and `$until` of the rows, `$first`, `$last` and `$step` of the steps, `$reach` and `$grain`, and
+    `$limit`.
     """
     if expression.function is None:
         values = _held(resolution)
@@ -56,7 +58,7 @@ def sql(expression: Expression, resolution: str) -> str:
         SELECT strftime(make_timestamp_ms(tick), '%Y-%m-%dT%H:%M:%S.%gZ') AS time, number,
             {expression.aggregation or "any_value"}(value) AS value
         FROM ({values}) JOIN (VALUES :groups) AS grouped(series_id, number) USING (series_id)
-        GROUP BY tick, number ORDER BY tick, number LIMIT $limit
+        WHERE tick BETWEEN $first AND $last GROUP BY tick, number ORDER BY tick, number LIMIT $limit
     """
 
 
@@ -79,21 +81,19 @@ def _rows(resolution: str, rolled: str, raw: str) -> str:
 
 def _held(resolution: str) -> str:
     rows = _rows(resolution, "last AS value", "value")
+    # Not by ASOF JOIN, which takes the square of the rows where DuckDB believes that they are few.
     return f"""
-        SELECT step.series_id, tick, value
-        FROM (SELECT series_id, tick FROM (SELECT unnest([:ids]) AS series_id) CROSS JOIN ({_STEPS})) AS step
-        ASOF JOIN ({rows}) AS held ON step.series_id = held.series_id AND step.tick >= held.time
-        WHERE held.time > tick - $reach
+        SELECT series_id, value, unnest(range(tick, least(time + $reach,
+            coalesce(lead(tick) OVER (PARTITION BY series_id ORDER BY tick), $last + 1)), $step)) AS tick
+        FROM (SELECT series_id, (time + $step - 1) // $step * $step AS tick, max(time) AS time,
+                  arg_max(value, time) AS value FROM ({rows}) GROUP BY ALL)
     """
 
 
 def _over_time(function: str, resolution: str) -> str:
     rows = _rows(resolution, "min, max, mean, count", "value AS min, value AS max, value AS mean, 1 AS count")
-    return f"""
-        SELECT series_id, tick, {_OVER_TIME[function]} AS value
-        FROM ({rows}) AS found JOIN ({_STEPS}) AS step ON found.time <= step.tick AND found.time > step.tick - $reach
-        GROUP BY series_id, tick
-    """
+    parts = "min(min) AS min, max(max) AS max, sum(mean * count) / sum(count) AS mean, sum(count) AS count"
+    return _windows(rows, parts, _OVER_TIME[function], "count")
 
 
 def _growth(function: str, resolution: str) -> str:
@@ -101,17 +101,24 @@ def _growth(function: str, resolution: str) -> str:
     if resolution != RAW:
         rows = f"""SELECT series_id, epoch_ms(time) + {_LENGTHS[resolution] - 1} AS time, increase AS grown
             FROM rollup_{resolution} WHERE series_id IN (:ids) AND {_BETWEEN} UNION ALL {_LIVE_GROWTH}"""
-    seconds = " / ($reach / 1000)" if function == "rate" else ""
-    # The difference of two running totals, since windows overlap.
+    return _windows(
+        rows, "sum(grown) AS grown", "sum(grown)" + (" / ($reach / 1000)" if function == "rate" else ""), "grown"
+    )
+
+
+def _windows(rows: str, parts: str, value: str, there: str) -> str:
+    """The value of the window that ends at each step, where a row in it has a value in the column `there`.
+
+    `parts` are made of the rows of each `$grain` first, at which all windows begin and end.
+    """
+    value = re.sub(r"\w+\([^()]*\)", r"\g<0> OVER reached", value)
     return f"""
-        WITH total AS (
-            SELECT series_id, time, sum(grown) OVER until_then AS total, count(grown) OVER until_then AS rows
-            FROM ({rows}) WINDOW until_then AS (PARTITION BY series_id ORDER BY time)),
-        step AS (
-            SELECT series_id, tick, tick - $reach AS begin FROM (SELECT unnest([:ids]) AS series_id)
-            CROSS JOIN ({_STEPS}))
-        SELECT step.series_id, tick, (upper.total - coalesce(lower.total, 0)){seconds} AS value
-        FROM step ASOF JOIN total AS upper ON step.series_id = upper.series_id AND step.tick >= upper.time
-            ASOF LEFT JOIN total AS lower ON step.series_id = lower.series_id AND step.begin >= lower.time
-        WHERE upper.rows > coalesce(lower.rows, 0)
+        SELECT series_id, tick, value FROM (
+            SELECT series_id, time AS tick, step, {value} AS value, count({there}) OVER reached AS found
+            FROM (SELECT series_id, (time + $grain - 1) // $grain * $grain AS time, {parts}, false AS step
+                  FROM ({rows}) GROUP BY ALL UNION ALL BY NAME
+                  SELECT series_id, unnest(range($first, $last + 1, $step)) AS time, true AS step
+                  FROM (SELECT unnest([:ids]) AS series_id))
+            WINDOW reached AS (PARTITION BY series_id ORDER BY time RANGE BETWEEN $reach - 1 PRECEDING AND CURRENT ROW))
+        WHERE step AND found > 0
     """
