@@ -60,14 +60,14 @@ METRICS: tuple[Metric, ...] = (
         "mean_inter_token_latency_seconds", "time per output token", SECONDS,
         "(t_last − t_first) ÷ (n − tokens in the first read), one value a request: the reciprocal of the decode "
         "speed. The time to first token is not in it, as it is in what some tools call TPOT.",
-        "tokens are not counted, or the answer came at once",
+        "tokens are not counted, or most of the answer came at once",
         ("tpot", "mean itl", "time per token"),
     ),
     Metric(
         "generation_tokens_per_second", "decode speed", RATE,
         "Tokens after the first read with tokens ÷ (time of the last chunk − time of the first), one value a "
         "request: what one reader sees. The prefill's wait is not in it, nor the tokens that came with it.",
-        "tokens are not counted, or the answer came at once",
+        "tokens are not counted, or most of the answer came at once",
         ("decode", "decode speed", "tok/s", "tps", "generation", "output tokens per second"),
     ),
     Metric(

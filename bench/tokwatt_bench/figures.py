@@ -76,6 +76,9 @@ def tokens_after_first(request: Request) -> tuple[float | None, str]:
     inside = sum(offset == first for offset in request.offsets_ns)
     if inside == len(request.chunks):
         return None, "the whole answer came at once"
+    if 2 * inside > len(request.chunks):
+        # The client or the machine slept, and the rest says nothing of the engine's pace.
+        return None, "most of the answer came at once"
     if _one_by_one(request):
         return len(request.chunks) - inside, ""
     if not first_estimated(request):

@@ -196,12 +196,13 @@ def chunk_gaps(request: Mapping[str, Any]) -> list[float]:
 
 def decode_speed(request: Mapping[str, Any]) -> float | None:
     """Tokens after the first read by the seconds from it to the last; where chunks hold several tokens, the first read
-    is taken to have its share of them. None where tokens are not counted, or came at once.
+    is taken to have its share of them. None where tokens are not counted, or most came at once.
     """
-    offsets, tokens = request["chunk_offsets_ns"] or (), request["generated_tokens"]
-    if not offsets or not tokens or offsets[-1] <= offsets[0]:
+    offsets: Sequence[int] = request["chunk_offsets_ns"] or ()
+    tokens = request["generated_tokens"]
+    after: float = sum(offset != offsets[0] for offset in offsets)
+    if not tokens or after == 0 or 2 * after < len(offsets):
         return None
-    after = sum(offset != offsets[0] for offset in offsets)
     if not _one_by_one(request):
         after *= tokens / len(offsets)
     return float(after / ((offsets[-1] - offsets[0]) / 1e9))

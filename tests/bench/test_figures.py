@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from tokwatt_bench import figures
+from tokwatt_bench import figures, measured
 from tokwatt_bench.request import Request
 from tokwatt_exporter.streams.answer import Answer, Chunk, Prefill
 
@@ -56,6 +56,13 @@ def test_tokens_of_the_first_chunk_are_its_share_of_the_text_where_nobody_counts
 @pytest.mark.parametrize("offsets", [[100], [100, 100, 100]])
 def test_an_answer_that_came_at_once_has_no_speed(offsets):
     assert figures.generation_speed(request(offsets, 30)) == (None, "the whole answer came at once")
+
+
+def test_an_answer_whose_rest_came_after_most_of_it_has_no_speed():
+    # As where the client slept while tokens came: 3 in a sixth of a millisecond are no 19,000 a second.
+    slept = request([60.0] * 29 + [60.1, 60.15, 60.16], 32)
+    assert figures.generation_speed(slept) == (None, "most of the answer came at once")
+    assert measured.decode_speed({"chunk_offsets_ns": slept.offsets_ns, "generated_tokens": 32}) is None
 
 
 def test_a_single_token_has_no_gap():
