@@ -262,6 +262,9 @@ def test_history_gives_past_runs_newest_first(bench, server):
     assert len(json.loads(bench("history", "--json", "--limit", "1").stdout)["runs"]) == 1
     table = bench("history").stdout
     assert table.index("stall") < table.index("base")
+    # The id that is shown is one that other commands take.
+    shown = table.splitlines()[1].split()[0]
+    assert bench("report", shown, "--format", "markdown").returncode == 0
     rows = list(csv.DictReader(io.StringIO(bench("history", "--csv").stdout)))
     assert [row["scenario"] for row in rows] == ["two", "one"]
 

@@ -24,7 +24,9 @@ _FIGURES = (
     "request_duration_seconds", "load_seconds", "delay_seconds",
 )  # fmt: skip
 #: Columns of `bench_run`, and figures.
-_HISTORY = ("time", "engine", "model", "scenario", "runs", "failed")
+_HISTORY = ("run", "time", "engine", "model", "scenario", "streams", "runs", "failed")
+#: So much of a run's id tells it from the others, for `compare` and the like.
+_ID_LENGTH = 8
 _HISTORY_FIGURES = (
     "generation_tokens_per_second", "prompt_tokens_per_second", "time_to_first_token_seconds",
     "inter_token_latency_seconds", "energy_per_token_joules",
@@ -129,7 +131,7 @@ def history_table(found: Sequence[Mapping[str, Any]]) -> None:
     from tokwatt_exporter.show import table
 
     names = [*_HISTORY, *(BY_NAME[name].title for name in _HISTORY_FIGURES)]
-    table(names, (_past(row) for row in found), right=names[4:])
+    table(names, (_past(row) for row in found), right=names[5:])
 
 
 def history_csv(found: Sequence[Mapping[str, Any]]) -> None:
@@ -181,7 +183,7 @@ def _cells_of(row: Row) -> tuple[str | None, ...]:
 
 
 def _past(run: Mapping[str, Any]) -> list[object]:
-    run = {**run, "time": run["finished"]}
+    run = {**run, "run": run["run_id"][:_ID_LENGTH], "time": run["finished"], "streams": run["concurrency"]}
     known = {row.metric.name: row for row in rows(run["result"])} if run["result"] else {}
     figures = [_with_interval(known[name]) if name in known and known[name].p50 is not None else None
                for name in _HISTORY_FIGURES]  # fmt: skip
