@@ -93,6 +93,7 @@ def failed_more(first: Runs, second: Runs) -> bool:
 def comparison_table(found: Mapping[str, Any]) -> None:
     """A row a figure, and what to know before believing it."""
     from tokwatt_bench.report import print_line
+    from tokwatt_bench.report.rows import short, shown_unit
     from tokwatt_exporter.show import table
 
     for side in ("first", "second"):
@@ -103,12 +104,15 @@ def comparison_table(found: Mapping[str, Any]) -> None:
         print_line(f"note: {warning}")
     for one in found["unmatched"]:
         print_line(f"note: {one['name']} differs: {one['first']} and {one['second']}")
-    rows = [
-        (one["label"], _number(one["first"]), _number(one["second"]), _percent(one["ratio"]), _interval(one["ci95"]),
-         one["verdict"] or one["reason"])
-        for one in found["figures"] if one["first"] is not None or one["second"] is not None
-    ]  # fmt: skip
-    names = ("figure", "first", "second", "second is", "95 % interval", "verdict")
+    rows = []
+    for one in found["figures"]:
+        sides = one["first"], one["second"]
+        if sides != (None, None):
+            scale, unit = shown_unit(BY_NAME[one["name"]])
+            medians = (short(value and value * scale) for value in sides)
+            said = one["verdict"] or one["reason"]
+            rows.append((one["label"], *medians, unit, _percent(one["ratio"]), _interval(one["ci95"]), said))
+    names = ("figure", "first", "second", "unit", "second is", "95 % interval", "verdict")
     table(names, rows, right=("first", "second", "second is"))
     if found["paired"]:
         print_line("compared in pairs that were measured in turns")
@@ -221,10 +225,6 @@ def _at(result: Mapping[str, Any], name: str) -> Any:
     for part in name.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None
     return found
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
 
 
 def _percent(ratio: float | None) -> str:

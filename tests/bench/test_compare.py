@@ -189,6 +189,9 @@ def test_the_commands_tell_by_their_exit_codes(command, server, tmp_path):
     assert verdicts(json.loads(out))["generation_tokens_per_second"] == "slower"
     code, out, error = command("regress", "--baseline", files["fast"], "--candidate", files["slow"])
     assert (code, "decode speed" in out) == (3, True)
+    [wait] = [line.split() for line in out.splitlines() if line.startswith("time to first token ")]
+    slow = json.loads(files["slow"].read_text())["results"][0]["time_to_first_token_seconds"]["p50"]
+    assert float(wait[5]) == pytest.approx(1e3 * slow, rel=1e-3) and wait[6] == "ms"
     assert "tokwatt-bench: regression: decode speed is slower: -" in error
     assert command("regress", "--baseline", files["slow"], "--candidate", files["fast"])[0] == 0
     code, _, error = command("regress", "--baseline", files["fast"], "--candidate", files["fast"])
