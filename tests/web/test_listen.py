@@ -91,7 +91,8 @@ def test_listening_on_loopback_needs_no_warning(caplog):
 
 def test_listening_beyond_this_machine_without_tls_and_authentication_is_said_once(caplog):
     with running(web_listen_address=["0.0.0.0:0"]) as web:
-        assert web.get("/api/v1/query/series").status_code == 403
+        for path in ("/api/v1/query/series", "/api/v1/openapi.json"):
+            assert web.get(path).status_code == 403
         assert web.get().status_code == 200
     [record] = caplog.records
     assert "--web.config.file" in record.getMessage()
