@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tokwatt_exporter import parse
+from tokwatt_exporter import completion, parse
 from tokwatt_exporter.catalogue import TEMPERATURE
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import StoreError, UsageError
@@ -42,7 +42,10 @@ def export(
             metavar="DIR|URL|FILE",
         ),
     ] = None,
-    format: Annotated[str, typer.Option(help=", ".join(_FORMATS) + ".", metavar="FORMAT")] = "parquet",
+    format: Annotated[
+        str,
+        typer.Option(help=", ".join(_FORMATS) + ".", metavar="FORMAT", autocompletion=completion.words(*_FORMATS)),
+    ] = "parquet",
     metric: Annotated[
         list[str] | None, typer.Option(help="Text: only this metric; repeatable.", metavar="NAME")
     ] = None,
