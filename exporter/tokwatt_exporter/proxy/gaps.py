@@ -14,7 +14,7 @@ from tokwatt_exporter.streams.answer import Answer, Chunk
 #: Reasons for which a model ends with a token that has no text.
 _STOPS = ("stop", "end_turn", "completed")
 #: What is reckoned at a time, a fraction of a millisecond each.
-_SLICE, _SLOW_SLICE = 2000, 200
+_SLICE, _SLOW_SLICE = 500, 100
 _BOUNDS_NS = [round(bound * 1e9) for bound in ITL_BOUNDS]
 
 

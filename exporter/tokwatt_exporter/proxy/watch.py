@@ -11,12 +11,14 @@ from tokwatt_exporter.proxy.counts import Counts, Seen
 from tokwatt_exporter.proxy.exchange import Exchange
 from tokwatt_exporter.proxy.framing import Part, Requests, Responses, Unreadable
 
-#: How long what passed may wait, and how long it is read at a time while streams run.
-WAIT_SECONDS, SLICE_SECONDS = 0.02, 0.0002
-#: Pieces between two looks at the clock.
-STEP_PIECES = 16
+#: How long what passed waits for more; then it is read as soon as nothing passes, and after so long all the same.
+WAIT_SECONDS, PATIENCE_SECONDS = 0.02, 5.0
+#: How long is read at a time while streams run, and how much between two looks at the clock.
+SLICE_SECONDS, STEP_PIECES, STEP_BYTES = 0.0001, 16, 8192
 #: All that has passed and is not read yet, over all connections; what comes then is not observed.
 MAX_HELD_BYTES = 64 * 2**20
+#: When there is so much of it, it is read whatever passes.
+MANY_HELD_BYTES = 16 * 2**20
 _SENT, _ANSWERED, _ENDED = range(3)
 
 
@@ -25,16 +27,20 @@ class Desk:
 
     def __init__(self, counts: Counts) -> None:
         self.counts = counts
-        self.held = 0
+        #: Bytes that wait to be read, and how often something passed.
+        self.held = self.passed = 0
         self._loop = asyncio.get_running_loop()
         self._due: deque[Watch] = deque()
         self._scheduled = False
+        self._overdue = 0.0
+        self._looked = 0
 
     def due(self, watch: Watch) -> None:
         """Something passed on this connection."""
         self._due.append(watch)
         if not self._scheduled:
             self._scheduled = True
+            self._overdue = time.perf_counter() + WAIT_SECONDS + PATIENCE_SECONDS
             self._loop.call_later(WAIT_SECONDS, self._read)
 
     def finish(self) -> None:
@@ -43,10 +49,15 @@ class Desk:
             self._turn()
 
     def _read(self) -> None:
-        end = time.perf_counter() + SLICE_SECONDS
+        now = time.perf_counter()
+        if self.passed != self._looked and now < self._overdue and self.held < MANY_HELD_BYTES:
+            # More may be on its way to who waits for it.
+            self._looked = self.passed
+            self._loop.call_soon(self._read)
+            return
         while self._due:
             self._turn()
-            if time.perf_counter() > end:
+            if time.perf_counter() > now + SLICE_SECONDS:
                 # What came meanwhile goes first.
                 self._loop.call_soon(self._read)
                 return
@@ -83,7 +94,12 @@ class Watch:
 
     def answered(self, at_ns: int, data: bytes) -> None:
         """The engine sent this."""
-        self._keep(at_ns, _ANSWERED, data)
+        if len(data) <= STEP_BYTES:
+            self._keep(at_ns, _ANSWERED, data)
+            return
+        # Thousands of events that came at once are not read at once.
+        for at in range(0, len(data), STEP_BYTES):
+            self._keep(at_ns, _ANSWERED, data[at : at + STEP_BYTES])
 
     def ended(self, at_ns: int, how: str) -> None:
         """Nothing more comes."""
@@ -113,10 +129,12 @@ class Watch:
         """What the engine sent, up to where the client sent something."""
         log = self._log
         found: list[tuple[int, bytes]] = []
-        while log and len(found) < STEP_PIECES and log[0][1] == _ANSWERED:
+        size = 0
+        while log and len(found) < STEP_PIECES and size < STEP_BYTES and log[0][1] == _ANSWERED:
             at_ns, _, data = log.popleft()
-            self._desk.held -= len(data)
+            size += len(data)
             found.append((at_ns, data))
+        self._desk.held -= size
         return found
 
     def _piece(self, at_ns: int, kind: int, data: bytes) -> None:
@@ -137,6 +155,7 @@ class Watch:
         if self._blind:
             return
         self._desk.held += len(data)
+        self._desk.passed += 1
         if not self._log and not self._closing:
             self._desk.due(self)
         self._log.append((at_ns, kind, data))
