@@ -61,7 +61,7 @@ def rows() -> Iterator[Row]:
                 cell[name] = client(url, lanes, itl, requests)
                 truth[name] = _truth(url)
         yield from _cell(f"{lanes} x {itl:g} ms", lanes, cell, truth)
-    yield _start()
+    yield from _start()
     yield from client_peers.rows(_said)
 
 
@@ -198,19 +198,37 @@ def with_httpx(url: str, lanes: int, itl: float, requests: int) -> Seen:
     return seen
 
 
-def _start() -> Row:
-    """Processor time before the first request: a run of one, all of it."""
+#: Says on stderr how much processor time the command has used when it connects for its first request.
+_FIRST = """
+import resource, sys
+from tokwatt_bench import wire
+start = wire.Wires.start
+def first(self, key, request):
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    sys.stderr.write(f"first request after {used.ru_utime + used.ru_stime} s\\n")
+    wire.Wires.start = start
+    start(self, key, request)
+wire.Wires.start = first
+from tokwatt_bench.__main__ import main
+main()
+"""
+
+
+def _start() -> Iterator[Row]:
+    """Processor time of a run of one request: before it is sent, and all of it with the watcher's."""
     with truth_server() as url:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-P", "-m", "tokwatt_bench", "run", "--url", url, "--engine", "openai_compatible",
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _FIRST, "run", "--url", url, "--engine", "openai_compatible",
              "--model", "ttft=1,itl=1,tokens=2", "--runs", "1", "--warmup", "0", "--idle-seconds", "0",
              "--no-calibrate", "--gate", "annotate", "--no-store", "--json", "--seed", "1"],
-            check=True, capture_output=True, env={**os.environ, "TOKWATT_DISCOVERY_ENABLED": "false"},
+            check=True, capture_output=True, text=True, env={**os.environ, "TOKWATT_DISCOVERY_ENABLED": "false"},
         )  # fmt: skip
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    first = float(done.stderr.partition("first request after ")[2].split()[0])
+    yield below("CPU before the first request", first, 0.3, "{:.2f} s")
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return below("a whole run of one request: CPU, its watcher included", used, 1.0, "{:.2f} s")
+    yield below("a whole run of one request: CPU, its watcher included", used, 1.0, "{:.2f} s")
 
 
 def _body(number: int, itl: float) -> bytes:
