@@ -1,15 +1,18 @@
 """Intervals of figures that are one number for a run: what they are around, and where there is none."""
 
 import random
+import re
 
 import pytest
 
 from tokwatt_bench import intervals
 from tokwatt_bench.calibration import Calibration
 from tokwatt_bench.energy import Use
+from tokwatt_bench.explain import BY_NAME
 from tokwatt_bench.goodput import Objective
 from tokwatt_bench.load import Round, Run
 from tokwatt_bench.plan import Plan
+from tokwatt_bench.report import result_table
 from tokwatt_bench.request import Request
 from tokwatt_bench.result import result
 from tokwatt_bench.rounds import Took
@@ -135,3 +138,16 @@ def test_the_clients_errors_have_theirs():
     found = result(run)
     assert found["calibration"]["time_to_first_token_error_seconds"]["ci95"] == [0.8e-4, 1.1e-4]
     assert found["intervals"]["calibration.inter_token_latency_error_ratio"] == [-0.001, 0.002]
+
+
+def test_the_terminal_has_them_under_the_names_that_explain_has(capsys):
+    result_table(result(alone(12)))
+    result_table(result(closed(4, 60, 0.1, objective=Objective(duration=1.05))))
+    out = capsys.readouterr().out
+    for name in ("time_to_first_token_seconds", "generation_tokens_per_second", "prompt_tokens_per_second"):
+        assert f"\n{BY_NAME[name].title} " in out
+    for name in ("energy_per_token_joules", "energy.idle_watts", "energy.tokens_per_joule",
+                 "goodput.requests_per_second", "throughput.generation_tokens_per_second"):  # fmt: skip
+        [line] = [line for line in out.splitlines() if line.startswith(f"{BY_NAME[name].title}: ")]
+        assert re.search(r" \(95 %: [\d.,]+ to [\d.,]+\)", line), line
+    assert "of 12" in out
