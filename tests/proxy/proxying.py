@@ -129,7 +129,8 @@ def read_request(sock: socket.socket) -> bytes:
         data += more
     length = next((int(line[15:]) for line in data.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
     while length > 0:
-        more = sock.recv(length)
+        if not (more := sock.recv(length)):
+            return b""
         data, length = data + more, length - len(more)
     return data
 

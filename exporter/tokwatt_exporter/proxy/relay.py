@@ -22,6 +22,9 @@ _VIEW = memoryview(bytearray(256 * 1024))
 LINGER_SECONDS = 5.0
 #: A client that has said nothing for so long has nothing to say.
 SILENT_SECONDS = 60.0
+#: After so long without a word a side is asked whether it is still there: one that vanished says nothing of it.
+KEEPALIVE_SECONDS = 60
+_KEEPALIVE = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", 0x10)
 _RESET = struct.pack("ii", 1, 0)
 
 
@@ -145,6 +148,8 @@ class Relay:
         sock = side.transport.get_extra_info("socket")
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, _KEEPALIVE, KEEPALIVE_SECONDS)
         if side is self.engine:
             if self.client.transport is None:
                 side.transport.abort()
