@@ -95,7 +95,7 @@ def engine():
 def plans(url, kind="ollama", **options):
     made = adapter(kind)
     targets = [Target("e", kind, None, url, model, made, None, None, True) for model in ("a", "b")]
-    return tuple(Plan(target=target, idle_seconds=0, warmup=1, timeout=5, **options) for target in targets)
+    return tuple(Plan(target=target, idle_seconds=0, timeout=5, **{"warmup": 1, **options}) for target in targets)
 
 
 def test_only_one_model_is_in_memory_and_each_is_warmed_up(engine, monkeypatch, capsys):
@@ -110,6 +110,13 @@ def test_only_one_model_is_in_memory_and_each_is_warmed_up(engine, monkeypatch, 
     line = "was unloaded; 5.00 GiB of memory came back within 3.2 s"
     assert capsys.readouterr().err.count(line) == 5
     assert any(line in note for one in (first, second) for note in result(one)["notes"])
+
+
+def test_a_model_that_comes_back_is_warmed_up_anew_until_it_is_no_faster(engine, monkeypatch):
+    monkeypatch.setattr("tokwatt_bench.ab.settle", lambda used: None)
+    runs = ab.run(plans(engine.url, warmup=None), 8, solo=True)
+    # Whether it gets faster takes two requests to say.
+    assert sum(len(one.requests) - len(one.measured) for one in runs) >= 2 * 5
 
 
 def test_an_engine_that_does_not_unload_is_refused_or_keeps_what_was_measured(engine, monkeypatch, tmp_path):
