@@ -97,7 +97,10 @@ class FakeEngine:
                     return
                 writer.write(behaviour)
                 await writer.drain()
-                if b"connection: close" in behaviour.partition(b"\r\n\r\n")[0].lower():
+                if ends(behaviour):
+                    # What is on its way arrives first, as an end would cut it off.
+                    writer.close()
+                    await writer.wait_closed()
                     return
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
@@ -131,16 +134,32 @@ def as_json(value: Any, status: int = 200, **headers: str) -> bytes:
 
 
 def recorded(file: Path) -> bytes:
-    """A recorded response as it went over the wire, framed by its length: recordings have their chunks joined."""
+    """A recorded response as it went over the wire: by length, in chunks, or until the connection ends.
+
+    Recordings have their chunks joined, so where one began and ended is not known; ours cut lines in two.
+    """
     head, _, body = file.read_bytes().partition(b"\r\n\r\n")
     if not body and b"\n\n" in head:
         head, _, body = head.partition(b"\n\n")
     if (unframed := file.with_name(file.name.replace(".response.http", ".body.txt"))) != file and unframed.exists():
         body = unframed.read_bytes()
     lines = [line.strip() for line in head.split(b"\n")]
-    framing = (b"transfer-encoding", b"content-length", b"connection", b"keep-alive")
-    kept = [line for line in lines[1:] if line.partition(b":")[0].lower() not in framing]
-    return b"\r\n".join([lines[0], *kept, b"Content-Length: %d" % len(body)]) + b"\r\n\r\n" + body
+    said = {line.partition(b":")[0].lower(): line.partition(b":")[2].strip().lower() for line in lines[1:]}
+    if said.get(b"transfer-encoding") == b"chunked":
+        body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in _parts(body)) + b"0\r\n\r\n"
+    else:
+        assert said.get(b"content-length", b"%d" % len(body)) == b"%d" % len(body), f"{file}: not a whole body"
+    return b"\r\n".join(lines) + b"\r\n\r\n" + body
+
+
+def _parts(body: bytes, size: int = 333) -> list[bytes]:
+    return [body[at : at + size] for at in range(0, len(body), size)]
+
+
+def ends(answer: bytes) -> bool:
+    """Whether the connection ends with this response."""
+    head = answer.partition(b"\r\n\r\n")[0].lower()
+    return b"connection: close" in head or (head.startswith(b"http/1.0") and b"connection: keep-alive" not in head)
 
 
 # What a server may do besides answering
