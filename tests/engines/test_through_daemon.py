@@ -9,14 +9,17 @@ import asyncio
 import contextlib
 import os
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
 from e2e.daemon import daemon
+from engines.moments import MOMENTS
 from engines.test_recognise import TABLE as RECORDED
 from engines.test_recognise_served import TABLE as SERVED
-from fakes.engines import Request
+from fakes.engines import Request, recorded
+from support.captures import shared_captures
 from support.net import wait_for
 from tokwatt_exporter.config import load
 from tokwatt_exporter.engines import discovery
@@ -24,7 +27,7 @@ from tokwatt_exporter.engines import discovery
 pytestmark = pytest.mark.e2e
 
 GOLDEN = Path(__file__).parent / "golden"
-TABLE = {re.sub(r"\W+", "-", name): row for name, row in {**RECORDED, **SERVED}.items()}
+TABLE = {re.sub(r"\W+", "-", name): row for name, row in {**RECORDED, **SERVED, **MOMENTS}.items()}
 #: What differs from run to run.
 VOLATILE = re.compile(r"tokwatt_(engine_probe_duration_seconds|engine_process|model_expires_timestamp_seconds)")
 #: Each of these generates a token, wakes, loads or unloads a model, empties a cache, or shows what people wrote.
@@ -46,6 +49,29 @@ ANYBODY = {
     "/api/pull",
 }
 
+
+#: Recorded answers that the daemon never gets, and why.
+NEVER_GOT = {
+    "*/chat.*": "to a prompt: tests/streams", "*/completion*": "to a prompt: tests/streams",
+    "*/v1-completions.*": "to a prompt: tests/streams", "*/*.stream.http": "to a prompt: tests/streams",
+    "*/*chat*.response.http": "to a prompt: tests/streams", "*/*generate-stream*": "to a prompt: tests/streams",
+    "*/*completions-stream*": "to a prompt: tests/streams", "llama.cpp/router.chat*": "to a prompt",
+    "vmlx/api-generate.http": "to a prompt", "*/*error*.response.http": "to a request that is wrong",
+    "llama.cpp/bad-json.http": "to a request that is wrong",
+    "llama.cpp/router.load.http": "to a POST: tests/engines/test_loading.py",
+    "llama.cpp/router.unload.http": "to a POST: tests/engines/test_loading.py",
+    "vmlx/admin-*.http": "to a POST that changes the engine", "llama.cpp/lora.http": "/lora-adapters",
+    "llama.cpp/tokenize.http": "to a POST: the benchmark asks it", "llama.cpp/router.models.sse.http": "/models/sse",
+    "llama.cpp/router.props.model.http": "of one model: it would be loaded",
+    "llama.cpp/router.slots.model.http": "of one model: it would be loaded",
+    "mlx-vlm/v1-cache-stats.http": "/v1/cache/stats", "rapid-mlx/v1-cache-stats.http": "/v1/cache/stats",
+    "mlx-vlm/v1-settings.http": "/v1/settings", "rapid-mlx/v1-runtime-config.http": "/v1/runtime/config",
+    "rapid-mlx/health-ready.http": "/health/ready", "rapid-mlx/livez.http": "/livez",
+    "rapid-mlx/openapi-404.http": "/openapi.json", "rapid-mlx/version.http": "/version",
+    "vllm-mlx/root.404.http": "/", "vllm-mlx/version.404.http": "/version", "vmlx/api-show.http": "/api/show",
+    "vmlx/health.mtp.http": "/health/mtp", "vmlx/metrics.404.http": "/metrics", "vmlx/version.404.http": "/version",
+    "vmlx/v1-capabilities.http": "/v1/capabilities", "vmlx/v1-cluster-status.http": "/v1/cluster/status",
+}  # fmt: skip
 
 #: Some at a time: all of them at once would be a load of their own.
 GROUPS = [list(TABLE)[number::8] for number in range(8)]
@@ -83,6 +109,20 @@ def test_recorded_engines_come_out_as_reviewed_and_are_only_read(tmp_path: Path,
             GOLDEN.mkdir(exist_ok=True)
             (GOLDEN / f"{name}.metrics").write_text(text)
     assert found == {name: (GOLDEN / f"{name}.metrics").read_text() for name in found}
+
+
+def test_every_recorded_answer_to_what_is_asked_is_replayed():
+    replayed = set()
+    for make, _ in TABLE.values():
+        engine = make()
+        replayed |= {answer for answer in [*engine.routes.values(), engine.default] if isinstance(answer, bytes)}
+    folder = shared_captures() / "engines"
+    left = [
+        str(file.relative_to(folder)) for file in sorted(folder.glob("*/*.http"))
+        if ".request." not in file.name and recorded(file) not in replayed
+    ]  # fmt: skip
+    assert [name for name in left if not any(fnmatch(name, pattern) for pattern in NEVER_GOT)] == []
+    assert [pattern for pattern in NEVER_GOT if not any(fnmatch(name, pattern) for name in left)] == []
 
 
 def _only_read(requests: list[Request], kind: str, name: str) -> None:
