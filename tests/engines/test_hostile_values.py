@@ -16,9 +16,11 @@ from hypothesis import strategies as some
 
 from fakes import engine_kinds as kinds
 from fakes import engines as fake
-from fakes.engines import FakeEngine
+from fakes import served
+from fakes.engines import FakeEngine, unframed
 from support.captures import shared_captures
 from tokwatt_exporter.engines.base import Answer, State
+from tokwatt_exporter.engines.registry import KINDS
 from tokwatt_exporter.engines.scan import adapter
 from tokwatt_exporter.errors import EngineError
 
@@ -27,6 +29,7 @@ def captures(engine: str) -> Any:
     return shared_captures() / "engines" / engine
 
 
+MODEL = ({"model_name": "m", "engine": "0"},)
 ENGINES: dict[str, tuple[str, Callable[[], FakeEngine]]] = {
     "llama.cpp": ("llama_cpp", lambda: fake.llama_cpp(captures("llama.cpp"))),
     "llama.cpp router": ("llama_cpp", lambda: fake.llama_cpp_router(captures("llama.cpp"))),
@@ -45,7 +48,17 @@ ENGINES: dict[str, tuple[str, Callable[[], FakeEngine]]] = {
     "docker model runner": (
         "docker_model_runner", lambda: kinds.docker_model_runner(captures("docker-model-runner")),
     ),
+    "vllm": ("vllm", lambda: served.vllm(served.page(captures("vllm") / "metrics.csv", MODEL, {}))),
+    "sglang": ("sglang", lambda: served.sglang(served.page(captures("sglang") / "metrics.csv", MODEL, {}))),
+    "vllm-mlx": ("vllm_mlx", lambda: served.vllm_mlx(captures(""))),
+    "rapid-mlx": ("rapid_mlx", lambda: served.rapid_mlx(captures(""))),
+    "vmlx": ("vmlx", lambda: served.vmlx(captures(""))),
 }  # fmt: skip
+
+
+def test_every_engine_is_given_strange_values():
+    assert {kind for kind, _ in ENGINES.values()} == {*KINDS} - {"openai_compatible"}
+
 
 STRANGE = some.one_of(
     some.sampled_from([
@@ -90,8 +103,7 @@ def _engine(who: str) -> tuple[dict[str, Answer], Answer, list[tuple[str, tuple[
 
 
 def _answer(raw: bytes) -> Answer:
-    head, _, body = raw.partition(b"\r\n\r\n")
-    status, *lines = head.decode("latin-1").split("\r\n")
+    (status, *lines), body = unframed(raw)
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     return Answer(int(status.split()[1]), headers, body)
 

@@ -156,6 +156,19 @@ def _parts(body: bytes, size: int = 333) -> list[bytes]:
     return [body[at : at + size] for at in range(0, len(body), size)]
 
 
+def unframed(answer: bytes) -> tuple[list[str], bytes]:
+    """The lines of a response's head, and its body without the chunks it is made of."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if b"transfer-encoding: chunked" in head.lower():
+        parts = []
+        while (size := int(body.partition(b"\r\n")[0], 16)) > 0:
+            begin = body.index(b"\r\n") + 2
+            parts.append(body[begin : begin + size])
+            body = body[begin + size + 2 :]
+        body = b"".join(parts)
+    return head.decode("latin-1").split("\r\n"), body
+
+
 def ends(answer: bytes) -> bool:
     """Whether the connection ends with this response."""
     head = answer.partition(b"\r\n\r\n")[0].lower()
