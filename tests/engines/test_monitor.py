@@ -217,6 +217,20 @@ def test_a_gzip_bomb_as_metrics_costs_the_counters_only():
     assert c.PROMPT_TOKENS not in {reading.family for reading in readings}
 
 
+def test_a_counter_that_begins_anew_is_not_held_where_it_was():
+    with llama() as engine, monitor([engine.port]) as watched:
+        before = until(watched, lambda readings: c.PROMPT_TOKENS in {reading.family for reading in readings})
+        page = (shared_captures() / "engines/llama.cpp/metrics.fresh.http").read_bytes()
+        engine.routes["/metrics"] = response(200, page.partition(b"\r\n\r\n")[2], "text/plain")
+        after = until(watched, lambda readings: tokens(readings) != tokens(before))
+    assert tokens(before) > 0 and tokens(after) == 0
+
+
+def tokens(readings: list[Reading]) -> float:
+    [found] = [reading.value for reading in readings if reading.family == c.PROMPT_TOKENS]
+    return found
+
+
 def test_an_engine_started_later_appears():
     ports: list[int] = []
     with monitor(ports) as watched:

@@ -225,6 +225,20 @@ async def too_short(writer: asyncio.StreamWriter) -> None:
     await writer.drain()
 
 
+async def no_head(writer: asyncio.StreamWriter) -> None:
+    """A body and nothing before it, as HTTP had it in 1991."""
+    writer.write(b'{"models": []}')
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+
+#: Chunks whose lengths are no numbers, or less than nothing.
+BAD_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nten\r\n{}\r\n-1\r\n"
+#: Two lengths, of which each is wrong.
+BAD_LENGTHS = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 900\r\n\r\n{}"
+
+
 def bomb() -> bytes:
     """A response of 300 kB that is 300 MB once it is unpacked."""
     # A megabyte is packed once and said 300 times, so that nobody ever holds the 300 MB.
