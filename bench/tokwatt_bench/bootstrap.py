@@ -26,6 +26,8 @@ _MOST_PARTS = 1000
 _FEWEST_BEYOND, _SHARE_BEYOND, _MANY_GROUPS = 6, 0.8, 20
 #: Less than this is a tail, whose far end is as many times further away.
 _TAIL, _FURTHER = 0.25, 1.3
+#: Wider is everything; numbers end there.
+_WIDEST = 500.0
 _NORMAL = NormalDist()
 
 
@@ -76,7 +78,7 @@ def pooled_quantile_interval(
     rho = memory([_middle_of(group) for group in groups if group])
     # On the log odds, for a share of a hundredth cannot fall by two.
     t = students_t(1 - (1 - confidence) / 2, max(min(round(alike), count) - 1, 1))
-    wide = t * inflation(rho) * spread / (tail * (1 - tail))
+    wide = min(t * inflation(rho) * spread / (tail * (1 - tail)), _WIDEST)
     odds = math.log(tail / (1 - tail))
     # Who has not seen the slowest groups knows neither how far the tail goes nor how much it differs.
     further = _FURTHER if tail < _TAIL else 1.0
