@@ -108,6 +108,12 @@ replay-apple: ## print what is read from recordings of Macs; CAPTURES=DIR names 
 bench: .venv/dev.stamp ## measure tokwatt itself against its targets; BENCH_MINUTES=10 for the full memory run
 	@.venv/bin/python -m tests.performance $(ARGS)
 
+bench-peers: ## install guidellm and aiperf, which `make bench ARGS=client` measures beside ours (2 GB)
+	@for peer in guidellm==0.8.1 aiperf==0.13.0; do \
+	    folder=.venv-peers/$${peer%%=*}; \
+	    python3 -m venv $$folder && $$folder/bin/pip install -q $$peer || exit 1; \
+	done
+
 demo: .venv/dev.stamp ## run three demo machines and a Prometheus with their last hours, and say where
 	@exec .venv/bin/python -m tests.support.demo $(ARGS)
 
@@ -128,7 +134,7 @@ RESOLVE = .venv-uv/bin/uv pip compile --quiet --universal --python-version 3.11 
 	--no-emit-index-url --no-emit-find-links $(ARGS)
 
 clean: ## remove what make installed
-	rm -rf .venv .venv-uv .venv-3.*
+	rm -rf .venv .venv-uv .venv-3.* .venv-peers
 
 .venv-uv/stamp: requirements-uv.lock
 	@python=$$($(call find_python,$(PYTHONS))); [ -n "$$python" ] || { echo '$(NO_PYTHON)' >&2; exit 1; }; \
@@ -149,5 +155,5 @@ clean: ## remove what make installed
 	$(call install,$(@D),requirements-dev.lock)
 	@touch $@
 
-.PHONY: help run test test-quick test-engines test-versions check format docs docs-site replay-apple bench demo screenshots \
-	transcript components lock clean
+.PHONY: help run test test-quick test-engines test-versions check format docs docs-site replay-apple bench bench-peers demo \
+	screenshots transcript components lock clean

@@ -8,7 +8,7 @@ from pathlib import Path
 from fakes import engine_kinds as kinds
 from fakes import engines as fake
 from fakes.engines import FakeEngine, recorded, response
-from fakes.served import rapid_mlx, vllm_mlx
+from fakes.served import page, rapid_mlx, vllm, vllm_mlx
 from support.captures import shared_captures
 
 
@@ -29,9 +29,15 @@ def router(models: str) -> FakeEngine:
 def large_counters() -> FakeEngine:
     """Counters above a million, of which llama.cpp prints six digits."""
     engine = llama_cpp()
-    page = (captures() / "llama.cpp/metrics.over-1e6.txt").read_bytes()
-    engine.routes["/metrics"] = response(200, page, "text/plain; version=0.0.4", Server="llama.cpp")
+    counters = (captures() / "llama.cpp/metrics.over-1e6.txt").read_bytes()
+    engine.routes["/metrics"] = response(200, counters, "text/plain; version=0.0.4", Server="llama.cpp")
     return engine
+
+
+def vllm_that_lost(family: str) -> FakeEngine:
+    """vLLM of a version that no longer has a metric, or has given it another name."""
+    shard = ({"model_name": "m", "engine": "0"},)
+    return vllm(page(captures() / "vllm/metrics.csv", shard, {}, without=(family,)))
 
 
 def changed(engine: FakeEngine, **files: str) -> FakeEngine:
@@ -61,6 +67,7 @@ MOMENTS: dict[str, tuple[Make, str | None]] = {
     "llama.cpp router after an unload": (lambda: router("after-unload"), "llama_cpp"),
     "ollama once more": (lambda: fake.ollama(captures() / "ollama-real", "22-api-ps-after"), "ollama"),
     "mlx-vlm new": (lambda: kinds.mlx_vlm(captures() / "mlx-vlm", "metrics.fresh"), "mlx_vlm"),
+    "vllm that lost a metric": (lambda: vllm_that_lost("vllm:num_requests_running"), "vllm"),
     "vllm-mlx new": (
         lambda: changed(vllm_mlx(captures(), "metrics.fresh.http"), v1__status="vllm-mlx/v1-status.http"), "vllm_mlx",
     ),
