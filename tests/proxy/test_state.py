@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import os
+import re
 
 import pytest
 
@@ -15,6 +16,7 @@ from tokwatt_exporter.collectors.proxy import Proxy
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.families import Distribution
 from tokwatt_exporter.proxy.counts import ITL_BOUNDS, REASONS, STATUSES, TTFT_BOUNDS, Counts, Seen, Spread
+from tokwatt_exporter.proxy.exchange import PATHS
 from tokwatt_exporter.proxy.state import FOLDER, SCHEMA, StateFile, living, ports
 from tokwatt_exporter.snapshot import Snapshot
 
@@ -207,3 +209,4 @@ def test_every_status_and_reason_is_explained():
 
     page = (Path(__file__).parents[2] / "docs/proxy.md").read_text()
     assert [word for word in (*STATUSES, *REASONS) if f"`{word}`" not in page] == []
+    assert set(re.findall("`…(/.*?)`", page)) == set(PATHS)
