@@ -18,6 +18,8 @@ SLOW = (
     "store/test_backup", "proxy/test_command", "proxy/test_relay", "grafana/test_demo", "mcp_server/", "top/",
     "doctor/", "bench/test_cli", "bench/test_traps", "bench/test_bootstrap", "bench/test_compar", "bench/test_report",
     "alerts/test_watch", "store/test_export", "store/test_import", "store/test_ingest", "store/test_read",
+    "store/test_expression", "web/test_openapi", "engines/test_hostile", "proxy/test_crowd", "proxy/test_dialects",
+    "bench/test_intervals", "bench/test_memory", "bench/test_solo", "bench/test_quality_suites",
 )  # fmt: skip
 
 
