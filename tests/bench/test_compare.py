@@ -194,7 +194,9 @@ def test_the_commands_tell_by_their_exit_codes(command, server, tmp_path):
     assert float(wait[5]) == pytest.approx(1e3 * slow, rel=1e-3) and wait[6] == "ms"
     assert "tokwatt-bench: regression: decode speed is slower: -" in error
     # A busy machine may delay the first tokens of one of them; twice as fast is no regression whatever it does.
-    better = command("regress", "--baseline", files["slow"], "--candidate", files["fast"], "--threshold", "90%", "--json")
+    better = command(
+        "regress", "--baseline", files["slow"], "--candidate", files["fast"], "--threshold", "90%", "--json"
+    )
     assert better[0] == 0 and verdicts(json.loads(better[1]))["generation_tokens_per_second"] == "faster"
     code, _, error = command("regress", "--baseline", files["fast"], "--candidate", files["fast"])
     assert (code, error) == (2, "tokwatt-bench: --baseline and --candidate are the same run\n")
