@@ -17,10 +17,9 @@ from tokwatt_bench.run_cli import run, sweep
 from tokwatt_bench.share_cli import share
 from tokwatt_exporter import __version__
 from tokwatt_exporter.config import Config
-from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.examples import examples, show_in_help
 from tokwatt_exporter.flags import with_config
-from tokwatt_exporter.shell import print_json
+from tokwatt_exporter.shell import one_format, print_json
 
 app = typer.Typer(
     help="Measure LLM engines: time to first token, tokens per second, joules per token.",
@@ -64,8 +63,7 @@ def history(
     from tokwatt_bench import report as printed
     from tokwatt_exporter.store.read import query
 
-    if json and csv:
-        raise UsageError("--json and --csv exclude each other")
+    one_format(json, csv)
     wanted = {"engine": engine, "model": model, "scenario": scenario, "limit": limit}
     rows = query(config.data_dir, "bench_results", wanted)
     if json:

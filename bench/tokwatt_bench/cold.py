@@ -19,9 +19,9 @@ POLL_SECONDS = 0.1
 
 
 def refuse(plan: Plan, flag: str = "--cold") -> None:
-    """`UsageError` where the engine has no way to drop a model and the flag needs one."""
+    """`UsageError` where the engine has no way to drop a model, which the flag needs."""
     target = plan.target
-    if (plan.cold or flag != "--cold") and not target.adapter.unloads:
+    if not target.adapter.unloads:
         raise UsageError(f"{flag}: {target.name} ({target.kind}) has no way to unload a model; restart it instead")
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from tokwatt_bench import comparison, measured
 from tokwatt_bench.comparison import FASTER, PLAIN, SLOWER, Comparison
-from tokwatt_bench.explain import BY_NAME
+from tokwatt_bench.explain import BY_NAME, lookup
 from tokwatt_bench.measured import Measured
 from tokwatt_bench.quality.score import wilson
 from tokwatt_bench.statistics import median
@@ -76,7 +76,7 @@ def unmatched(first: Measured, second: Measured) -> list[dict[str, Any]]:
     """`{"name", "first", "second"}` of each condition that both know and that differs."""
     found = []
     for name in CONDITIONS:
-        values = [_at(one.result, name) for one in (first, second)]
+        values = [lookup(one.result, name)[1] for one in (first, second)]
         if None not in values and values[0] != values[1]:
             found.append({"name": name, "first": values[0], "second": values[1]})
     return found
@@ -218,13 +218,6 @@ def _warnings(first: Runs, second: Runs) -> Iterator[str]:
 def _identity(one: Measured) -> dict[str, Any]:
     names = ("engine", "kind", "version", "model", "scenario", "concurrency", "host", "run_id")
     return {name: one.result.get(name) for name in names}
-
-
-def _at(result: Mapping[str, Any], name: str) -> Any:
-    found: Any = result
-    for part in name.split("."):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
 
 
 def _percent(ratio: float | None) -> str:

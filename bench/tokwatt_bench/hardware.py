@@ -19,13 +19,14 @@ def hardware(procfs: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> dict[s
     paths = {"proc": procfs, "sys": sysfs}
     built = registry.build(lambda name, default: name in COLLECTORS, paths=paths)
     try:
-        return _named([reading for collector in built for reading in _read(collector)])
+        return _named([reading for collector in built for reading in read(collector)])
     finally:
         for collector in built:
             collector.close()
 
 
-def _read(collector: Collector) -> list[Reading]:
+def read(collector: Collector) -> list[Reading]:
+    """What a collector reads now; nothing where it cannot."""
     try:
         return list(collector.read())
     except (TokwattError, OSError):

@@ -13,6 +13,7 @@ from typing import Any
 
 from tokwatt_bench import energy
 from tokwatt_bench.bootstrap import by_chance, inflation, memory, ratio_interval, students_t
+from tokwatt_bench.explain import lookup
 from tokwatt_bench.goodput import met
 from tokwatt_bench.load import Run
 from tokwatt_bench.phases import cut, joules_at, uncached
@@ -31,16 +32,9 @@ _TOO_FEW = "too few requests, or they differ too much from each other"
 def add(found: dict[str, Any], reasons: dict[str, str], run: Run) -> None:
     """Put `intervals`, by a figure's dotted name, into a result, and the reasons where a figure has none."""
     known = _throughput(found, run) | _goodput(found, run) | _energy(found, run) | _made_of_others(found, run)
-    known = {name: pair for name, pair in known.items() if _value(found, name) is not None}
+    known = {name: pair for name, pair in known.items() if lookup(found, name)[1] is not None}
     found["intervals"] = {name: list(pair) for name, pair in known.items() if pair}
     reasons |= {f"{name}.ci95": _TOO_FEW for name, pair in known.items() if not pair}
-
-
-def _value(found: Mapping[str, Any], name: str) -> Any:
-    value: Any = found
-    for part in name.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _scaled(pair: Interval | None, by: float | None, of: float | None) -> Interval | None:

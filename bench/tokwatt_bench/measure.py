@@ -61,7 +61,8 @@ def plan(target: Target, fields: Mapping[str, Any], asked: Asked, length: int | 
         made = fitted(made, length)
     # What the engine cannot be asked is said before anything is measured.
     made.generation()
-    refuse(made)
+    if made.cold:
+        refuse(made)
     return made
 
 

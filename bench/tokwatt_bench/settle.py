@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from tokwatt_bench.hardware import read
 from tokwatt_exporter.catalogue import MEMORY_USED
 from tokwatt_exporter.collectors import registry
-from tokwatt_exporter.errors import TokwattError
 
 #: It has settled when it moved by no more than this for so long; nobody waits longer than the last one.
 STILL_BYTES, STILL_SECONDS, MOST_SECONDS = 128 * 2**20, 2.0, 60.0
@@ -57,10 +57,7 @@ def used_memory(procfs: Path, sysfs: Path) -> Callable[[], float | None]:
     built = registry.build(lambda name, default: name == "memory", paths={"proc": procfs, "sys": sysfs})
 
     def used() -> float | None:
-        try:
-            values = [value for one in built for family, _, value in one.read() if family == MEMORY_USED]
-        except (TokwattError, OSError):
-            return None
+        values = [value for one in built for family, _, value in read(one) if family == MEMORY_USED]
         return sum(values) if values else None
 
     return used

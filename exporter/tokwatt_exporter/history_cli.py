@@ -14,7 +14,7 @@ from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.examples import examples
 from tokwatt_exporter.flags import with_config
 from tokwatt_exporter.history_leave_cli import export, import_
-from tokwatt_exporter.shell import FAILED, print_json
+from tokwatt_exporter.shell import FAILED, one_format, print_json
 
 if TYPE_CHECKING:
     from tokwatt_exporter.store.queries import Over
@@ -71,7 +71,7 @@ def query(
     """Print the samples of a metric, or what an expression gives over time."""
     from tokwatt_exporter.store import queries, read
 
-    _one_format(json, csv)
+    one_format(json, csv)
     given: dict[str, Any] = {"since": since, "until": until, "step": step}
     if expression is None:
         if metric is None:
@@ -116,7 +116,7 @@ def sql(
     from tokwatt_exporter import parse, show
     from tokwatt_exporter.store import sql as asking
 
-    _one_format(json, csv)
+    one_format(json, csv)
     seconds = parse.flag("--timeout", parse.duration, timeout)
     found = asking.ask(config.data_dir, sys.stdin.read() if statement == "-" else statement, limit, timeout=seconds)
     if json:
@@ -126,11 +126,6 @@ def sql(
         show.rows_csv(found.columns, found.rows)
     else:
         show.table(found.columns, found.rows)
-
-
-def _one_format(json: bool, csv: bool) -> None:
-    if json and csv:
-        raise UsageError("--json and --csv exclude each other")
 
 
 @app.command()

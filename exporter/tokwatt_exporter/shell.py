@@ -43,6 +43,12 @@ def _fail(name: str, error: object, code: int) -> int:
     return code
 
 
+def one_format(json: bool, csv: bool) -> None:
+    """`UsageError` where both are wanted."""
+    if json and csv:
+        raise UsageError("--json and --csv exclude each other")
+
+
 def print_json(data: Any) -> None:
     """One JSON document on stdout; NaN is refused, since it is not JSON."""
     sys.stdout.write(json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n")

@@ -37,6 +37,11 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         waiting += [cause for cause in inner if isinstance(cause, BaseException)]
 
 
+def explained(error: BaseException, host: str | None) -> str | None:
+    """What is behind an error or anything wrapped in it; None where nothing here explains it."""
+    return next((known for cause in causes(error) if (known := explain_unreachable(cause, host))), None)
+
+
 def _may_be_local(host: str | None) -> bool:
     # A zone belongs to an address of the link.
     bare = (host or "").partition("%")[0].strip("[]")

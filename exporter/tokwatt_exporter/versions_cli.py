@@ -25,19 +25,15 @@ def versions(
 ) -> None:
     """Compare the version of each engine that runs with the one that is installed, and with the newest."""
     from tokwatt_exporter import show
-    from tokwatt_exporter import versions as look
 
-    found = []
     if online:
-        from tokwatt_exporter.versions_online import GITHUB, PYPI, Publishers
+        from tokwatt_exporter import versions_online
 
-        sys.stderr.write(f"asking {GITHUB} and {PYPI} for the engines found here\n")
-        publishers = Publishers()
-        try:
-            found = look.versions(config, publishers.newest)
-        finally:
-            publishers.close()
+        sys.stderr.write(f"asking {versions_online.GITHUB} and {versions_online.PYPI} for the engines found here\n")
+        found = versions_online.versions(config)
     else:
+        from tokwatt_exporter import versions as look
+
         found = look.versions(config)
     if json:
         print_json({"engines": [one.as_json() for one in found]})

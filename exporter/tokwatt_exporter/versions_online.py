@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import functools
+from contextlib import closing
 from typing import Any
 
 import httpx
 
-from tokwatt_exporter.versions import SOURCES
+from tokwatt_exporter import versions as here
+from tokwatt_exporter.config import Config
+from tokwatt_exporter.limited import content
+from tokwatt_exporter.versions import SOURCES, Versions
 
 GITHUB, PYPI = "https://api.github.com", "https://pypi.org"
 SECONDS = 10.0
 MOST_BYTES = 32 * 2**20
+
+
+def versions(config: Config) -> list[Versions]:
+    """The versions of each engine, the newest asked for, too."""
+    with closing(Publishers()) as publishers:
+        return here.versions(config, publishers.newest)
 
 
 class Publishers:
@@ -57,9 +67,4 @@ class Publishers:
 
         with self._client.stream("GET", url) as answer:
             answer.raise_for_status()
-            content = bytearray()
-            for chunk in answer.iter_bytes():
-                content += chunk
-                if len(content) > MOST_BYTES:
-                    raise ValueError("too long")
-        return json.loads(content)
+            return json.loads(content(answer, MOST_BYTES))

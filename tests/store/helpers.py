@@ -11,6 +11,8 @@ import duckdb
 from support.warm import warm
 from tokwatt_exporter.catalogue import FAN_SPEED, MEMORY_USED, TEMPERATURE
 from tokwatt_exporter.snapshot import Snapshot
+from tokwatt_exporter.store.ingest import ingest
+from tokwatt_exporter.store.journal import Journal
 
 #: A moment in 2026, in milliseconds.
 NOON = 1_790_000_000_000
@@ -53,6 +55,22 @@ def stored(data_dir):
 
 def segments(data_dir):
     return sorted((data_dir / "journal").glob("*"))
+
+
+def written(data):
+    """Ten snapshots and a benchmark, in a journal that is still open."""
+    journal = Journal(data)
+    for number in range(10):
+        journal.append_snapshot(snapshot(number), "box")
+    journal.append(bench())
+    return journal
+
+
+def taken_in(data):
+    """The same, in the history."""
+    written(data).close()
+    ingest(data)
+    return data
 
 
 def bench(run_id="run-1", **more):

@@ -9,7 +9,20 @@ import time
 
 import pytest
 
-from store.helpers import FAN_SPEED, MEMORY_USED, NOON, TEMPERATURE, bench, held, rows_of, segments, snapshot, sql
+from store.helpers import (
+    FAN_SPEED,
+    MEMORY_USED,
+    NOON,
+    TEMPERATURE,
+    bench,
+    held,
+    rows_of,
+    segments,
+    snapshot,
+    sql,
+    taken_in,
+    written,
+)  # fmt: skip
 from tokwatt_exporter.errors import StoreError, StoreLocked, UsageError
 from tokwatt_exporter.store import file, read
 from tokwatt_exporter.store.ingest import ingest
@@ -31,18 +44,7 @@ def data(tmp_path):
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """The same in a history, for tests that only read."""
-    data = tmp_path_factory.mktemp("kept")
-    written(data).close()
-    ingest(data)
-    return data
-
-
-def written(data):
-    journal = Journal(data)
-    for number in range(10):
-        journal.append_snapshot(snapshot(number), "box")
-    journal.append(bench())
-    return journal
+    return taken_in(tmp_path_factory.mktemp("kept"))
 
 
 def samples(data, reading=None, **params):

@@ -8,11 +8,10 @@ import sys
 import pytest
 import typer
 
-from store.helpers import NOON, bench, snapshot
+from store.helpers import NOON, snapshot, taken_in
 from tokwatt_exporter.catalogue import FAN_SPEED, TEMPERATURE
 from tokwatt_exporter.history_cli import app as history
 from tokwatt_exporter.shell import run_app
-from tokwatt_exporter.store.ingest import ingest
 from tokwatt_exporter.store.journal import Journal
 
 app = typer.Typer()
@@ -22,14 +21,7 @@ app.add_typer(history, name="history")
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """Ten snapshots and a benchmark."""
-    data = tmp_path_factory.mktemp("asked")
-    journal = Journal(data)
-    for number in range(10):
-        journal.append_snapshot(snapshot(number), "box")
-    journal.append(bench())
-    journal.close()
-    ingest(data)
-    return data
+    return taken_in(tmp_path_factory.mktemp("asked"))
 
 
 @pytest.fixture

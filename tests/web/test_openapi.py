@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from store.helpers import NOON, bench, snapshot
+from store.helpers import NOON, snapshot, taken_in
 from tokwatt_exporter.catalogue import CATALOGUE, FAN_SPEED, TEMPERATURE
 from tokwatt_exporter.store.client import Store
 from tokwatt_exporter.store.ingest import ingest
@@ -19,13 +19,7 @@ DESCRIPTION = "/api/v1/openapi.json"
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
     """A server whose history holds ten snapshots and a benchmark."""
-    data = tmp_path_factory.mktemp("described")
-    journal = Journal(data)
-    for number in range(10):
-        journal.append_snapshot(snapshot(number), "box")
-    journal.append(bench())
-    journal.close()
-    ingest(data)
+    data = taken_in(tmp_path_factory.mktemp("described"))
     with running(Store(data).query) as web:
         web.data = data
         yield web

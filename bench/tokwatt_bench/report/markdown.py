@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from tokwatt_bench.explain import BY_NAME
-from tokwatt_bench.report.rows import Result, Row, absent, facts, names, rows, shown, title, warnings, with_tail
+from tokwatt_bench.report.rows import Result, absent, facts, names, rows, shown_with_tails, title, warnings
 
 
 def markdown(results: Sequence[Result]) -> str:
@@ -28,7 +28,7 @@ def _result(result: Result) -> Iterator[str]:
         "| Figure | Median | 95 % interval | p95 | p99 | Max | Of | Unit |",
         "|---|--:|--:|--:|--:|--:|--:|---|",
     )
-    yield from (f"| {row.metric.title} | {' | '.join(_cells(row))} |" for row in found if row.p50 is not None)
+    yield from (f"| {row.metric.title} | {' | '.join(shown_with_tails(row))} |" for row in found if row.p50 is not None)
     yield ""
     for failure in result["failures"]:
         said = _safe(str(failure["detail"]))
@@ -41,11 +41,6 @@ def _result(result: Result) -> Iterator[str]:
     yield from ("| | |", "|---|---|")
     yield from (f"| {_safe(name)} | {_safe(text)} |" for name, text in facts(result))
     yield ""
-
-
-def _cells(row: Row) -> tuple[str, ...]:
-    p50, interval, p95, p99, *others = shown(row)
-    return p50, interval, with_tail(row, "p95", p95), with_tail(row, "p99", p99), *others
 
 
 def _safe(text: str) -> str:

@@ -133,9 +133,15 @@ def tail(row: Row, name: str) -> str:
     return " to ".join(short(end * scale) for end in row.intervals.get(name, ()))
 
 
-def with_tail(row: Row, name: str, text: str) -> str:
-    """p95 or p99 as `text` says it, with its interval where there is one."""
-    return f"{text} ({tail(row, name)})" if tail(row, name) else text
+def shown_with_tails(row: Row) -> tuple[str, str, str, str, str, str, str]:
+    """The same as `shown`, and p95 and p99 with their intervals."""
+    p50, interval, p95, p99, most, count, unit = shown(row)
+    return p50, interval, _with_tail(row, "p95", p95), _with_tail(row, "p99", p99), most, count, unit
+
+
+def _with_tail(row: Row, name: str, text: str) -> str:
+    ends = tail(row, name)
+    return f"{text} ({ends})" if ends else text
 
 
 def facts(result: Result) -> Iterator[tuple[str, str]]:

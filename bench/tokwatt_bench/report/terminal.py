@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokwatt_bench.explain import BY_NAME
-from tokwatt_bench.report.rows import Row, rows, shown, with_tail
+from tokwatt_bench.report.rows import Row, rows, shown, shown_with_tails
 from tokwatt_exporter.errors import UsageError
 
 if TYPE_CHECKING:
@@ -177,9 +177,8 @@ def _absent(reasons: Mapping[str, str]) -> Iterator[str]:
 
 def _cells_of(row: Row) -> tuple[str | None, ...]:
     """Title, median and its interval, the tails with theirs, and what else there is of few: the largest."""
-    p50, interval, p95, p99, most, count, unit = shown(row)
-    tails = with_tail(row, "p95", p95), with_tail(row, "p99", p99)
-    return row.metric.title, p50, interval, *tails, f"{most} of {count}" if most else "", unit
+    p50, interval, p95, p99, most, count, unit = shown_with_tails(row)
+    return row.metric.title, p50, interval, p95, p99, f"{most} of {count}" if most else "", unit
 
 
 def _past(run: Mapping[str, Any]) -> list[object]:

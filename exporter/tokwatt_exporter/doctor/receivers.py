@@ -12,7 +12,7 @@ from tokwatt_exporter.attached import place
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.doctor.finding import Finding
 from tokwatt_exporter.errors import UsageError
-from tokwatt_exporter.unreachable import causes, explain_unreachable
+from tokwatt_exporter.unreachable import explained
 
 if TYPE_CHECKING:
     from tokwatt_exporter.sinks.otlp_settings import OtlpSettings
@@ -52,17 +52,13 @@ def _push(wanted: OtlpSettings) -> tuple[str, str] | None:
             headers = {**wanted.headers, "Content-Type": "application/x-protobuf"}
             status = client.post(wanted.url, content=b"", headers=headers).status_code
     except (httpx.HTTPError, OSError) as error:
-        known = _explained(error, urlsplit(wanted.url).hostname)
+        known = explained(error, urlsplit(wanted.url).hostname)
         if known:
             return known, "sudo tokwatt service install --system"
         return f"it cannot be reached: {error}", "start the receiver, or correct --otlp.endpoint"
     if status in (401, 403):
         return f"it refuses the credentials (HTTP {status})", "--otlp.header NAME=VALUE in the configuration file"
     return None if status < 300 else (f"it answers with HTTP {status}", "correct the path of --otlp.endpoint")
-
-
-def _explained(error: BaseException, host: str | None) -> str | None:
-    return next((known for cause in causes(error) if (known := explain_unreachable(cause, host))), None)
 
 
 def _trust(wanted: OtlpSettings) -> ssl.SSLContext:
@@ -83,7 +79,7 @@ def prometheus(config: Config, url: str) -> Finding:
             answer = client.get(asked, params={"state": "active"})
         targets = list(_targets(answer.json(), config))
     except (httpx.HTTPError, ValueError, LookupError, TypeError, AttributeError) as error:
-        known = _explained(error, urlsplit(url).hostname)
+        known = explained(error, urlsplit(url).hostname)
         return Finding(check="prometheus", status="fault", looked=looked, found=known or f"no answer: {error}",
                        means="whether it scrapes is not known", mend=f"curl {asked}")  # fmt: skip
     down = [target for target in targets if target.get("health") == "down"]

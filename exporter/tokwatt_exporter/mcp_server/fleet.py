@@ -11,8 +11,9 @@ import httpx
 from tokwatt_exporter import catalogue as c
 from tokwatt_exporter.alerts import rules
 from tokwatt_exporter.errors import TokwattError
+from tokwatt_exporter.limited import TooLong, content
 from tokwatt_exporter.mcp_server import answers
-from tokwatt_exporter.unreachable import causes, explain_unreachable
+from tokwatt_exporter.unreachable import explained
 
 SECONDS = 10.0
 MOST_BYTES = 16 * 2**20
@@ -92,9 +93,10 @@ def _vector(client: httpx.Client, url: str, expression: str) -> list[tuple[Mappi
             for one in answer["data"]["result"]
         ]
     except (httpx.HTTPError, OSError) as error:
-        known = (explain_unreachable(cause, urlsplit(url).hostname) for cause in causes(error))
-        why = next((text for text in known if text), " ".join(str(error).split())[:200])
+        why = explained(error, urlsplit(url).hostname) or " ".join(str(error).split())[:200]
         raise NotAnswered(f"{url} does not answer: {why}") from None
+    except TooLong as error:
+        raise NotAnswered(f"{url} answers {error}") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise NotAnswered(f"{url} does not answer as a Prometheus does") from None
     return [(labels, value) for labels, value in found if value == value]
@@ -104,11 +106,7 @@ def _read(client: httpx.Client, url: str, expression: str) -> Any:
     import json
 
     with client.stream("POST", f"{url}/api/v1/query", data={"query": expression}) as answer:
-        content = bytearray()
-        for chunk in answer.iter_bytes():
-            content += chunk
-            if len(content) > MOST_BYTES:
-                raise NotAnswered(f"{url} answers more than {MOST_BYTES >> 20} MiB")
+        said = content(answer, MOST_BYTES)
     if answer.status_code in (401, 403):
         raise NotAnswered(f"{url} asks for credentials (HTTP {answer.status_code})")
-    return json.loads(content)
+    return json.loads(said)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from tokwatt_exporter import __version__, show
 from tokwatt_exporter import catalogue as c
@@ -13,9 +13,6 @@ from tokwatt_exporter.config import Config
 from tokwatt_exporter.errors import UsageError
 from tokwatt_exporter.mcp_server import answers
 from tokwatt_exporter.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from tokwatt_exporter.versions import Versions
 
 #: Rows of one page.
 MOST_ROWS = 1000
@@ -148,21 +145,12 @@ def recommendation(config: Config, use_case: str, context: int) -> answers.Recom
 
 def versions(config: Config, online: bool) -> answers.AllVersions:
     """Versions of each engine; `online` asks those who publish them."""
-    from tokwatt_exporter import versions as found
+    if online:
+        from tokwatt_exporter.versions_online import versions as found
+    else:
+        from tokwatt_exporter.versions import versions as found
 
-    if not online:
-        return _versions(found.versions(config))
-    from tokwatt_exporter.versions_online import Publishers
-
-    publishers = Publishers()
-    try:
-        return _versions(found.versions(config, publishers.newest))
-    finally:
-        publishers.close()
-
-
-def _versions(found: Iterable[Versions]) -> answers.AllVersions:
-    return answers.AllVersions(engines=[answers.Versions(**one.as_json()) for one in found])
+    return answers.AllVersions(engines=[answers.Versions(**one.as_json()) for one in found(config)])
 
 
 def catalogue() -> list[dict[str, Any]]:

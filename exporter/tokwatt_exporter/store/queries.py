@@ -68,6 +68,8 @@ class Query:
     bind: Callable[[str, dict[str, Any]], Prepared] = Prepared
     #: Whether more rows than the limit are an error, where a part would look like the whole.
     whole: bool = False
+    #: Columns that a row may lack.
+    optional: frozenset[str] = frozenset()
 
 
 def prepare(name: str, params: Mapping[str, Any] | None = None) -> Prepared:
@@ -200,6 +202,8 @@ _SINCE = Param(TIME, "a duration before now, an ISO 8601 time, or a Unix time", 
 _MONTH = replace(_SINCE, default=lambda: time_ms("30d"))
 _UNTIL = Param(TIME, "the end, as since; now where it is not given")
 _EVER = replace(_SINCE, default=None)
+_RANGE = {"since": _SINCE, "until": _UNTIL}
+_WHOLE = Param(count(MAX_ROWS), "more rows than this are refused", 100_000)
 
 QUERIES: dict[str, Query] = {
     "samples": Query(
@@ -209,10 +213,9 @@ QUERIES: dict[str, Query] = {
         {
             "metric": Param(METRIC, "name of the metric, as on /metrics", required=True),
             "labels": Param(LABELS, "only series with these labels, NAME=VALUE", dict),
-            "since": _SINCE,
-            "until": _UNTIL,
+            **_RANGE,
             "step": Param(STEP, "one sample a step and series: the last"),
-            "limit": Param(count(MAX_ROWS), "more rows than this are refused", 100_000),
+            "limit": _WHOLE,
         },
         _bind_samples,
         whole=True,
@@ -223,13 +226,14 @@ QUERIES: dict[str, Query] = {
         _SAMPLE | {"host": "text"},
         {
             "expr": Param(EXPRESSION, "as PromQL writes it: sum by (label) (rate(NAME[5m]))", required=True),
-            "since": _SINCE,
-            "until": _UNTIL,
+            **_RANGE,
             "step": Param(STEP, "a value a step; chosen by the time where it is not given"),
-            "limit": Param(count(MAX_ROWS), "more rows than this are refused", 100_000),
+            "limit": _WHOLE,
         },
         _bind_expression,
         whole=True,
+        # What is aggregated has its host among the labels, if at all.
+        optional=frozenset(["host"]),
     ),
     "series": Query(
         "SELECT metric, labels, host FROM series WHERE $metric::VARCHAR IS NULL OR metric = $metric"

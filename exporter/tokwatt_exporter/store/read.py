@@ -181,13 +181,15 @@ def _samples(
 ) -> list[dict[str, Any]]:  # fmt: skip
     found = _series(db, sql, values)
     named = {number: (labels, {"host": host}) for number, (labels, host) in found.items()}
-    number_of = {number: number for number in found}
-    if prepared.over and prepared.over.expression.aggregation:
-        named, number_of = _groups(prepared.over.expression, found)
     # Numbers in the text and not in a subquery: only then does DuckDB use its index.
-    ids = ", ".join(str(int(number)) for number in found) or "NULL"
-    groups = ", ".join(f"({int(number)}, {int(group)})" for number, group in number_of.items()) or "(NULL, NULL)"
-    rows = db.execute(prepared.sql.replace(":ids", ids).replace(":groups", groups), dict(prepared.values)).fetchall()
+    text = prepared.sql.replace(":ids", ", ".join(str(int(number)) for number in found) or "NULL")
+    if prepared.over:
+        number_of = {number: number for number in found}
+        if prepared.over.expression.aggregation:
+            named, number_of = _groups(prepared.over.expression, found)
+        groups = ", ".join(f"({int(number)}, {int(group)})" for number, group in number_of.items())
+        text = text.replace(":groups", groups or "(NULL, NULL)")
+    rows = db.execute(text, dict(prepared.values)).fetchall()
     _check(prepared, len(rows))
     return [
         {"time": time, "labels": named[number][0], "value": value, **named[number][1]} for time, number, value in rows

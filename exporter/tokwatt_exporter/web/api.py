@@ -37,19 +37,20 @@ class Api:
         self._pool = ThreadPoolExecutor(MAX_RUNNING, "query")
         self._waiting = 0
 
-    def describe(self) -> Parts:
-        """What can be asked, in OpenAPI."""
-        # Not at the top: few ask for it.
-        from tokwatt_exporter.web.openapi import description
+    def has(self, path: str) -> bool:
+        """Whether a path is of this API."""
+        return path == DESCRIPTION or path.startswith(PREFIX)
 
-        return 200, json.dumps(description(PREFIX, MAX_ROWS)).encode(), JSON, ()
+    async def answer(self, path: str, query_string: str) -> Parts:
+        """The rows, what can be asked, or one line that says what was wrong."""
+        if path == DESCRIPTION:
+            # Not at the top: few ask for it.
+            from tokwatt_exporter.web.openapi import description
 
-    def name(self, path: str) -> str | None:
-        """The query that a path names; None where the path is not of this API."""
-        return path.removeprefix(PREFIX) if path.startswith(PREFIX) else None
+            return 200, json.dumps(description(PREFIX, MAX_ROWS)).encode(), JSON, ()
+        return await self._asked(path.removeprefix(PREFIX), query_string)
 
-    async def answer(self, name: str, query_string: str) -> Parts:
-        """The rows, or one line that says what was wrong."""
+    async def _asked(self, name: str, query_string: str) -> Parts:
         if name not in QUERIES:
             return problem(404, f"there is no query {name[:80]}; there are: {', '.join(QUERIES)}")
         if self._query is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokwatt_exporter.config import Config
 from tokwatt_exporter.sinks.prometheus import Renderer, negotiate
-from tokwatt_exporter.web.api import DESCRIPTION, Api, problem
+from tokwatt_exporter.web.api import Api, problem
 from tokwatt_exporter.web.auth import Authenticator, TooManyChecks
 from tokwatt_exporter.web.config import RateLimit, Source, WebConfig
 from tokwatt_exporter.web.hosts import Hosts
@@ -137,10 +137,10 @@ class App:
             raise refuse(413, "requests have no body here")
         if page := self._pages.get(request.path):
             return page(request)
-        if (name := self._api.name(request.path)) is not None or request.path == DESCRIPTION:
+        if self._api.has(request.path):
             if not self.safe(web):
                 return Answer(*problem(403, "closed: listening beyond this machine without TLS and authentication"))
-            return Answer(*(self._api.describe() if name is None else await self._api.answer(name, request.query)))
+            return Answer(*await self._api.answer(request.path, request.query))
         raise refuse(404, "not found")
 
     async def _authenticate(self, request: Request, web: WebConfig) -> None:

@@ -3,13 +3,14 @@
 from html import escape
 
 from tokwatt_exporter import __version__
+from tokwatt_exporter.web.api import DESCRIPTION, PREFIX
 
 _LINKS = (
     ("{metrics}", "metrics, for Prometheus"),
     ("/-/healthy", "whether sampling goes on"),
     ("/-/ready", "whether there is a first sample"),
-    ("/api/v1/query/series", "the series in the history, as JSON"),
-    ("/api/v1/openapi.json", "what else the history can be asked, in OpenAPI"),
+    (f"{PREFIX}series", "the series in the history, as JSON"),
+    (DESCRIPTION, "what else the history can be asked, in OpenAPI"),
 )
 
 

@@ -66,12 +66,9 @@ def _parameter(key: str, param: Param, max_rows: int) -> dict[str, Any]:
 
 def _answer(query: Query, max_rows: int) -> Mapping[str, Any]:
     row: dict[str, Any] = {
-        "type": "object", "required": list(query.columns), "additionalProperties": False,
-        "properties": {column: CELLS[cell] for column, cell in query.columns.items()},
+        "type": "object", "required": [column for column in query.columns if column not in query.optional],
+        "additionalProperties": False, "properties": {column: CELLS[cell] for column, cell in query.columns.items()},
     }  # fmt: skip
-    if "host" in row["properties"] and "expr" in query.params:
-        # What is aggregated has its host among the labels, if at all.
-        row["required"] = [column for column in query.columns if column != "host"]
     return {
         "type": "object", "required": ["columns", "rows"], "additionalProperties": False,
         "properties": {
