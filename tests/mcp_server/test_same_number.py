@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import time
+from itertools import pairwise
 from statistics import mean
 from types import SimpleNamespace
 
@@ -66,6 +67,14 @@ def on_screen(config):
     return asyncio.run(scene()), feed.seen
 
 
+def scraped_on_time(database, screen, looks):
+    """The same, or None where Prometheus had no time to scrape: a rate over a hole is less than what was there."""
+    at = looks[-1].time_ms / 1000
+    series = database.query(f"{TOKENS.name}[{WINDOW}s]", at)
+    times = [at - WINDOW, *(float(time) for time, _ in series[0]["values"]), at] if series else [0.0, at]
+    return (screen, looks) if max(b - a for a, b in pairwise(times)) < 0.6 else None
+
+
 def kept(folder, family, since):
     """Rows of `tokwatt history query`."""
     given = ["--metric", family.name, "--since", since, "--data-dir", str(folder), "--json"]
@@ -91,7 +100,7 @@ def seen(tmp_path_factory):
         config = settings(data_dir=str(data), web_listen_address=[f"127.0.0.1:{running.port}"])
         # It takes some seconds to begin, and what it has from before is older than this.
         wait_for(lambda: database.query(f"count_over_time({TOKENS.name}[2s]) > 5", time.time()), 30, "scrapes")
-        screen, (first, last) = on_screen(config)
+        screen, (first, last) = wait_for(lambda: scraped_on_time(database, *on_screen(config)), 120, "steady scrapes")
         page = running.series()
         server = build(config, prometheus=database.url)
         names = [JOULES.name, WATTS.name, TOKENS.name]
